@@ -1,0 +1,16 @@
+//! Lovage: upload a Wasm module, call it like a function from anywhere, compose calls into workflows that survive crashes.
+//!
+//! | part | modules | may touch |
+//! |---|---|---|
+//! | pure | [`model`], [`protocol`] | nothing: no IO, no clock, no randomness |
+//! | ports | `broker` | the traits, their twin in memory, and NATS |
+//! | drivers | `sandbox`, `host`, `schedule`, `client`, `telemetry`, `cli` | what their names say |
+//!
+//! **Invariant:** `model <- protocol <- broker <- host, client` and `model <- sandbox <- host`; a test reads the `use` lines.
+//! **Invariant:** the pure part builds alone, with `--no-default-features`.
+
+pub mod model;
+pub mod protocol;
+
+#[cfg(feature = "full")]
+pub mod broker;

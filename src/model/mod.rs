@@ -1,0 +1,21 @@
+//! The words of the platform as types: names, ids, outcomes, retry policies, limits, time and the life of a task.
+//!
+//! **Invariant:** nothing here reads a clock, draws a random number, waits or names a broker, a sandbox or a runtime.
+//! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
+
+pub mod digest;
+pub mod lifecycle;
+pub mod limits;
+pub mod module;
+pub mod name;
+pub mod outcome;
+pub mod retry;
+pub mod time;
+
+pub use digest::Digest;
+pub use limits::Limits;
+pub use module::{Contract, ModuleRecord, TaskDescription};
+pub use name::{HostId, ModuleName, Queue, TaskId, TaskName, TaskRef, Tenant, Version};
+pub use outcome::{Failure, Kind, Outcome, Value};
+pub use retry::Policy;
+pub use time::Timestamp;

@@ -1,0 +1,140 @@
+//! What is known of an uploaded module: its record, its contract and its tasks.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::limits::Wish;
+use super::{Digest, ModuleName, TaskName, Timestamp, Version};
+
+/// The most tasks that one module may offer.
+pub const TASKS_MAX: usize = 1_000;
+
+/// How a guest and its host talk; found from the module, never declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Contract {
+    /// A WASI preview 1 core module with `_start`: input on stdin, output on stdout.
+    Command,
+    /// A `wasi:cli/run` component: the same by preview 2.
+    CommandComponent,
+    /// The SDK world `lovage:task`.
+    Task,
+}
+
+/// One task of a module, for people and for the check of a call before it is published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskDescription {
+    /// The name after the slash in `module/task`.
+    pub name: TaskName,
+    /// One line for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// JSON Schema of the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_schema: Option<serde_json::Value>,
+    /// JSON Schema of the output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_schema: Option<serde_json::Value>,
+    /// Media type of the output where it is not JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+}
+
+/// What a tenant adds to a command module when it uploads it (`--manifest FILE.toml`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Manifest {
+    /// The tasks that the command offers, by name, in place of the single task `run`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<TaskName, ManifestTask>,
+    /// Arguments in place of the task's name as argv[1]; `{task}` stands for the name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+    /// Default limits of every task.
+    pub limits: Wish,
+    /// Whether stdout of the sole key `$flow` is a flow that takes the task's place.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub flows: bool,
+}
+
+/// One task that a manifest names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ManifestTask {
+    /// One line for people.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Arguments of this task in place of the manifest's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<String>>,
+}
+
+impl Manifest {
+    /// The arguments after argv[0] for a task: the task's own, the manifest's, or its name alone.
+    #[must_use]
+    pub fn args_for(&self, task: &TaskName) -> Vec<String> {
+        let own = self.tasks.get(task).and_then(|task| task.args.as_ref());
+        match own.or(self.args.as_ref()) {
+            Some(args) => args.iter().map(|arg| arg.replace("{task}", task.as_str())).collect(),
+            None => vec![task.as_str().to_owned()],
+        }
+    }
+}
+
+/// One immutable version of a module, as stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleRecord {
+    /// The version of this form; a reader refuses one that it does not know.
+    pub v: u32,
+    /// The module's name in its tenant.
+    pub name: ModuleName,
+    /// This version.
+    pub version: Version,
+    /// Digest of the stored bytes, which is their name in the object store.
+    pub digest: Digest,
+    /// Digest of the file that was uploaded, where the upload turned it into a component.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_digest: Option<Digest>,
+    /// How many bytes are stored.
+    pub size: u64,
+    /// How the module is called.
+    pub contract: Contract,
+    /// What it offers.
+    pub tasks: Vec<TaskDescription>,
+    /// What the upload added to it.
+    #[serde(default)]
+    pub manifest: Manifest,
+    /// When it was uploaded.
+    pub pushed_at: Timestamp,
+    /// A removed version keeps its name for ever, so that what a version means never changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub removed: bool,
+}
+
+/// The version of the record's form that this code writes.
+pub const RECORD_VERSION: u32 = 1;
+
+impl ModuleRecord {
+    /// The description of a task, if the module offers it.
+    #[must_use]
+    pub fn task(&self, name: &TaskName) -> Option<&TaskDescription> {
+        self.tasks.iter().find(|task| &task.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_come_from_the_task_then_the_manifest_then_the_name() {
+        let task: TaskName = "sum".parse().unwrap();
+        let mut manifest = Manifest::default();
+        assert_eq!(manifest.args_for(&task), ["sum"]);
+        manifest.args = Some(vec!["-c".into(), "{task}.py".into()]);
+        assert_eq!(manifest.args_for(&task), ["-c", "sum.py"]);
+        manifest.tasks.insert(task.clone(), ManifestTask { args: Some(vec![]), ..ManifestTask::default() });
+        assert!(manifest.args_for(&task).is_empty());
+    }
+}

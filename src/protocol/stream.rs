@@ -1,0 +1,232 @@
+//! The streams and buckets of an installation, and the rules of each: one table that both brokers are built from.
+
+use std::time::Duration;
+
+use crate::model::Tenant;
+
+/// Queued tasks that one tenant may have when nobody has said otherwise: about 300 MB of the broker's memory and 1 GB of disk.
+pub const QUEUED_MAX_DEFAULT: u64 = 1_000_000;
+
+/// How long the outcome of a task is kept.
+pub const RESULT_TTL: Duration = Duration::from_secs(24 * 3600);
+
+/// How long logs and events are kept.
+pub const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Messages of logs or events that are kept, the oldest dropped first: about a gigabyte of short lines.
+pub const HISTORY_MESSAGES_MAX: u64 = 5_000_000;
+
+/// The window in which the server drops a message whose id it has seen.
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// A stream of the broker.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// Queued tasks of one tenant: `lvg.<t>.task.>`.
+    Task(Tenant),
+    /// Delayed and retried tasks, and those that are due: `lvg.*.sched.>` and `lvg.*.fire.>`.
+    Schedule,
+    /// Outcomes of tasks that belong to no run: `lvg.*.res.>`.
+    Result,
+    /// Guests' log lines: `lvg.*.log.>`.
+    Log,
+    /// Progress and state changes: `lvg.*.ev.>`.
+    Event,
+    /// Records of module versions: `lvg.*.module.>`.
+    Module,
+}
+
+/// What becomes of a message that was acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retention {
+    /// It is gone.
+    WorkQueue,
+    /// It stays until a limit removes it.
+    Limits,
+}
+
+/// How many messages of one subject are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PerSubject {
+    /// As many as there are.
+    All,
+    /// The last one; a new one takes its place.
+    Last,
+    /// One; a second publish is refused with [`subject occupied`](crate::protocol) until the first is gone.
+    Unique,
+}
+
+/// The rules of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Subjects that it captures.
+    pub subjects: Vec<String>,
+    /// What becomes of acknowledged messages.
+    pub retention: Retention,
+    /// How many messages of a subject are kept.
+    pub per_subject: PerSubject,
+    /// How many messages are kept in all; `None` is "no limit".
+    pub messages_max: Option<u64>,
+    /// Whether a full stream refuses new messages; else it drops its oldest.
+    pub refuse_when_full: bool,
+    /// How long a message is kept.
+    pub age_max: Option<Duration>,
+    /// Whether messages may carry a time to live of their own.
+    pub message_ttl: bool,
+    /// Whether messages may be schedules that produce another message when they are due.
+    pub schedules: bool,
+    /// Whether any replica may answer a read: faster, and a follower may be a moment behind.
+    pub direct_reads: bool,
+}
+
+impl Stream {
+    /// The streams of an installation with one tenant.
+    #[must_use]
+    pub fn all(tenant: &Tenant) -> Vec<Self> {
+        vec![Self::Task(tenant.clone()), Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module]
+    }
+
+    /// The stream that captures `subject` (which may hold wildcards behind its third token); `None` for what no stream captures.
+    #[must_use]
+    pub fn of(subject: &str) -> Option<Self> {
+        let mut tokens = subject.split('.');
+        if tokens.next() != Some("lvg") {
+            return None;
+        }
+        let tenant = tokens.next()?;
+        match tokens.next()? {
+            "task" => Some(Self::Task(tenant.parse().ok()?)),
+            "sched" | "fire" => Some(Self::Schedule),
+            "res" => Some(Self::Result),
+            "log" => Some(Self::Log),
+            "ev" => Some(Self::Event),
+            "module" => Some(Self::Module),
+            _ => None,
+        }
+    }
+
+    /// The broker's name of the stream.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Task(tenant) => format!("LVG_TASK_{tenant}"),
+            Self::Schedule => "LVG_SCHEDULE".to_owned(),
+            Self::Result => "LVG_RESULT".to_owned(),
+            Self::Log => "LVG_LOG".to_owned(),
+            Self::Event => "LVG_EVENT".to_owned(),
+            Self::Module => "LVG_MODULE".to_owned(),
+        }
+    }
+
+    /// The rules of the stream.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        let never_lose = Rules {
+            subjects: Vec::new(),
+            retention: Retention::Limits,
+            per_subject: PerSubject::All,
+            messages_max: None,
+            refuse_when_full: true,
+            age_max: None,
+            message_ttl: false,
+            schedules: false,
+            direct_reads: false,
+        };
+        let history = Rules {
+            messages_max: Some(HISTORY_MESSAGES_MAX),
+            refuse_when_full: false,
+            age_max: Some(HISTORY_AGE_MAX),
+            ..never_lose.clone()
+        };
+        match self {
+            Self::Task(tenant) => Rules {
+                subjects: vec![format!("lvg.{tenant}.task.>")],
+                retention: Retention::WorkQueue,
+                per_subject: PerSubject::Unique,
+                messages_max: Some(QUEUED_MAX_DEFAULT),
+                ..never_lose
+            },
+            // A server refuses schedules in a stream that refuses new messages; without a limit it never drops old ones either.
+            Self::Schedule => Rules {
+                subjects: vec!["lvg.*.sched.>".to_owned(), "lvg.*.fire.>".to_owned()],
+                retention: Retention::WorkQueue,
+                refuse_when_full: false,
+                message_ttl: true,
+                schedules: true,
+                ..never_lose
+            },
+            Self::Result => Rules {
+                subjects: vec!["lvg.*.res.>".to_owned()],
+                per_subject: PerSubject::Last,
+                message_ttl: true,
+                direct_reads: true,
+                ..never_lose
+            },
+            Self::Log => Rules { subjects: vec!["lvg.*.log.>".to_owned()], ..history },
+            Self::Event => Rules { subjects: vec!["lvg.*.ev.>".to_owned()], ..history },
+            Self::Module => {
+                Rules { subjects: vec!["lvg.*.module.>".to_owned()], per_subject: PerSubject::Last, ..never_lose }
+            }
+        }
+    }
+}
+
+/// A bucket of the object store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Bucket {
+    /// The bytes of modules, named by digest.
+    Modules,
+    /// Inputs and outputs above the inline limit, named by tenant and digest.
+    Values,
+}
+
+impl Bucket {
+    /// The buckets of an installation.
+    pub const ALL: [Self; 2] = [Self::Modules, Self::Values];
+
+    /// The broker's name of the bucket.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Modules => "lvg-modules",
+            Self::Values => "lvg-values",
+        }
+    }
+
+    /// How long an object is kept; a value outlives the result that refers to it.
+    #[must_use]
+    pub fn age_max(self) -> Option<Duration> {
+        match self {
+            Self::Modules => None,
+            Self::Values => Some(RESULT_TTL * 2),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_belongs_to_the_stream_that_captures_it() {
+        let tenant = Tenant::default_tenant();
+        for stream in Stream::all(&tenant) {
+            for subject in stream.rules().subjects {
+                let literal = subject.replace('*', "default").replace('>', "x.y");
+                assert_eq!(Stream::of(&literal), Some(stream.clone()), "{literal}");
+            }
+        }
+        for foreign in ["", "lvg", "lvg.t", "lvg.t.other.x", "other.t.task.x", "lvg.ctl.cancel.x"] {
+            assert_eq!(Stream::of(foreign), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn streams_that_must_not_lose_never_drop_their_oldest() {
+        for stream in Stream::all(&Tenant::default_tenant()) {
+            let rules = stream.rules();
+            let may_drop = !rules.refuse_when_full && rules.messages_max.is_some();
+            assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event), "{stream:?}");
+        }
+    }
+}
