@@ -1,0 +1,2 @@
+//! One test binary for all that runs with IO: linking wasmtime once is enough.
+#![cfg(test)]
