@@ -32,6 +32,14 @@ pub struct Broker {
     pub bus: Arc<dyn Bus>,
     /// Bytes too large for a message.
     pub objects: Arc<dyn Objects>,
+    /// The time, which the twin in memory lets a test move.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The time, in the broker's sense of it.
+pub trait Clock: Send + Sync {
+    /// The present.
+    fn now(&self) -> Timestamp;
 }
 
 /// A message as it was stored or heard.

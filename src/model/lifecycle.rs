@@ -1,1 +1,353 @@
-//! The life of a task.
+//! The life of a task that belongs to no run: its states, its record, and every decision that a host takes about it.
+//!
+//! The record of a task is one message that is only ever replaced by compare-and-set:
+//!
+//! ```text
+//!   (none) ──▶ Retrying(2) ──▶ Retrying(3) ──▶ ... ──▶ Settled
+//!      └──────────────────────────────────────────────────┘
+//! ```
+//!
+//! | the host owns | this module owns |
+//! |---|---|
+//! | reading the record, writing it, scheduling, acknowledging | which of these is to be done, and what is written |
+//!
+//! **Invariant:** a settled record is never replaced. **Invariant:** attempt numbers in a task's records only grow.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, HostId, Kind, Outcome, Policy, TaskId, Timestamp, Value};
+
+/// Deliveries of one attempt before the task ends as `host_lost`: a task that kills four hosts will kill the fifth.
+pub const DELIVERIES_MAX: u64 = 4;
+
+/// Where a task is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Waits for a time; put there by its submitter.
+    Scheduled,
+    /// Waits for a host; put there by its submitter, or by the mover when it is due.
+    Queued,
+    /// A host has it.
+    Running,
+    /// An attempt failed and the next one waits for its time; put there by the host.
+    Retrying,
+    /// It returned; put there by the host.
+    Succeeded,
+    /// Its last attempt failed; put there by the host.
+    Failed,
+    /// Someone cancelled it; put there by the one who did.
+    Cancelled,
+    /// It was delivered after the time until which it was wanted; put there by the host.
+    Expired,
+}
+
+impl State {
+    /// The word on the wire and on the screen.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Retrying => "retrying",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl std::fmt::Display for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the record of a task says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// Attempt `next - 1` failed and attempt `next` is due at `due`.
+    Retrying {
+        /// The number of the attempt to come.
+        next: u32,
+        /// When it is due.
+        due: Timestamp,
+        /// What the last attempt failed with.
+        failure: Failure,
+    },
+    /// The task has ended.
+    Settled(Settled),
+}
+
+/// How a task ended.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The end itself.
+    pub end: End,
+    /// What the last attempt took.
+    pub usage: Usage,
+}
+
+/// The four ends of a task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum End {
+    /// It returned this.
+    Succeeded(Value),
+    /// Its last attempt failed with this.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled,
+    /// Nobody took it up in time.
+    Expired,
+}
+
+impl End {
+    /// The state that this end is.
+    #[must_use]
+    pub const fn state(&self) -> State {
+        match self {
+            Self::Succeeded(_) => State::Succeeded,
+            Self::Failed(_) => State::Failed,
+            Self::Cancelled => State::Cancelled,
+            Self::Expired => State::Expired,
+        }
+    }
+
+    /// The failure that a caller sees; `None` for success.
+    #[must_use]
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Succeeded(_) => None,
+            Self::Failed(failure) => Some(failure.clone()),
+            Self::Cancelled => Some(Failure::new(Kind::Cancelled, "the task was cancelled")),
+            Self::Expired => Some(Failure::new(Kind::Expired, "no host took the task up in time")),
+        }
+    }
+}
+
+/// What the last attempt of a task took, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// The attempt, from 1; 0 where none ran.
+    pub attempt: u32,
+    /// The delivery of that attempt, from 1; 0 where none ran.
+    pub delivery: u64,
+    /// The host that ran it.
+    pub host: Option<HostId>,
+    /// Units of fuel.
+    pub fuel: u64,
+    /// The most bytes of linear memory at a time.
+    pub memory_bytes: u64,
+    /// Microseconds in the sandbox.
+    pub duration_us: u64,
+}
+
+/// What a host knows of a delivery from its message alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The attempt that the message asks for, from 1.
+    pub attempt: u32,
+    /// How often the message has been delivered, from 1.
+    pub delivery: u64,
+    /// Whether the message is not a first submit.
+    pub recheck: bool,
+    /// Until when the task is wanted.
+    pub expires: Option<Timestamp>,
+}
+
+impl Seen {
+    /// Whether the record must be read before the task runs. A first delivery of a first submit cannot have one.
+    #[must_use]
+    pub const fn needs_record(&self) -> bool {
+        self.delivery > 1 || self.recheck || self.attempt > 1
+    }
+}
+
+/// How an attempt stands to the record of its task.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Standing {
+    /// It is the current attempt: what it ends with may be committed.
+    Current,
+    /// It is over, and a later attempt is due: only that one's schedule may be missing.
+    Superseded {
+        /// The later attempt.
+        next: u32,
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// The task has ended.
+    Over,
+}
+
+/// How attempt number `attempt` stands to the record.
+#[must_use]
+pub const fn standing(attempt: u32, record: Option<&Record>) -> Standing {
+    match record {
+        None => Standing::Current,
+        Some(Record::Settled(_)) => Standing::Over,
+        Some(Record::Retrying { next, due, .. }) if *next > attempt => Standing::Superseded { next: *next, due: *due },
+        Some(Record::Retrying { .. }) => Standing::Current,
+    }
+}
+
+/// What a host does with a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict {
+    /// Run the attempt.
+    Run,
+    /// Commit this end without running.
+    Settle(End),
+    /// Publish the schedule of the later attempt again, and acknowledge.
+    Reschedule {
+        /// The later attempt.
+        next: u32,
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// Acknowledge: there is nothing left to do.
+    Drop,
+}
+
+/// What to do with a delivery, given the record (where [`Seen::needs_record`] asked for it).
+#[must_use]
+pub fn on_delivery(seen: &Seen, record: Option<&Record>, now: Timestamp) -> Verdict {
+    match standing(seen.attempt, record) {
+        Standing::Over => Verdict::Drop,
+        Standing::Superseded { next, due } => Verdict::Reschedule { next, due },
+        Standing::Current if seen.delivery > DELIVERIES_MAX => {
+            let message = format!("{DELIVERIES_MAX} hosts were lost while they ran this task");
+            let mut failure = Failure::new(Kind::HostLost, message);
+            failure.attempt = Some(seen.attempt);
+            Verdict::Settle(End::Failed(failure))
+        }
+        Standing::Current if seen.expires.is_some_and(|expires| expires < now) => Verdict::Settle(End::Expired),
+        Standing::Current => Verdict::Run,
+    }
+}
+
+/// What a host commits after an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Commit {
+    /// The task ends with this output.
+    Succeed(bytes::Bytes),
+    /// The task ends so.
+    Settle(End),
+    /// Another attempt follows.
+    Retry {
+        /// Its number.
+        next: u32,
+        /// When it is due.
+        due: Timestamp,
+        /// What this attempt failed with.
+        failure: Failure,
+    },
+}
+
+/// What to commit when attempt number `attempt` of a task ended with `outcome`.
+#[must_use]
+pub fn on_outcome(outcome: Outcome, policy: &Policy, id: &TaskId, attempt: u32, now: Timestamp) -> Commit {
+    let mut failure = match outcome {
+        Outcome::Output(output) => return Commit::Succeed(output),
+        Outcome::Replace(_) => Failure::new(Kind::BadFlow, "a flow was handed back, which only a task of a run may do"),
+        Outcome::Failed(failure) => failure,
+    };
+    failure.attempt = Some(attempt);
+    if failure.kind == Kind::Cancelled {
+        return Commit::Settle(End::Cancelled);
+    }
+    match policy.wait_after(&failure, id, attempt) {
+        Some(wait) => Commit::Retry { next: attempt.saturating_add(1), due: now.after(wait), failure },
+        None => Commit::Settle(End::Failed(failure)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn seen(attempt: u32, delivery: u64) -> Seen {
+        Seen { attempt, delivery, recheck: attempt > 1, expires: None }
+    }
+
+    fn retrying(next: u32) -> Record {
+        Record::Retrying { next, due: Timestamp::from_millis(5_000), failure: Failure::new(Kind::Returned, "no") }
+    }
+
+    fn settled() -> Record {
+        Record::Settled(Settled { end: End::Cancelled, usage: Usage::default() })
+    }
+
+    #[test]
+    fn every_attempt_meets_every_record() {
+        let due = Timestamp::from_millis(5_000);
+        let later = |next| Verdict::Reschedule { next, due };
+        let table: [(Seen, Option<Record>, Verdict); 8] = [
+            (seen(1, 1), None, Verdict::Run),
+            (seen(1, 2), None, Verdict::Run),
+            (seen(1, 2), Some(retrying(2)), later(2)),
+            (seen(1, 1), Some(settled()), Verdict::Drop),
+            (seen(2, 1), Some(retrying(2)), Verdict::Run),
+            (seen(2, 3), Some(retrying(3)), later(3)),
+            (seen(3, 1), Some(retrying(2)), Verdict::Run),
+            (seen(2, 9), Some(settled()), Verdict::Drop),
+        ];
+        for (seen, record, verdict) in table {
+            assert_eq!(on_delivery(&seen, record.as_ref(), NOW), verdict, "{seen:?} {record:?}");
+        }
+    }
+
+    #[test]
+    fn a_task_that_loses_its_hosts_ends() {
+        let Verdict::Settle(End::Failed(failure)) = on_delivery(&seen(1, DELIVERIES_MAX + 1), None, NOW) else {
+            panic!("it must end")
+        };
+        assert_eq!((failure.kind, failure.attempt), (Kind::HostLost, Some(1)));
+    }
+
+    #[test]
+    fn a_late_task_expires_unless_it_is_over_or_superseded() {
+        let late = Seen { expires: Some(Timestamp::from_millis(999)), ..seen(1, 1) };
+        assert_eq!(on_delivery(&late, None, NOW), Verdict::Settle(End::Expired));
+        assert_eq!(on_delivery(&late, Some(&settled()), NOW), Verdict::Drop);
+        let in_time = Seen { expires: Some(NOW), ..seen(1, 1) };
+        assert_eq!(on_delivery(&in_time, None, NOW), Verdict::Run);
+    }
+
+    #[test]
+    fn only_a_first_delivery_of_a_first_submit_runs_unseen() {
+        assert!(!seen(1, 1).needs_record());
+        assert!(seen(1, 2).needs_record());
+        assert!(seen(2, 1).needs_record());
+        assert!(Seen { recheck: true, ..seen(1, 1) }.needs_record());
+    }
+
+    #[test]
+    fn attempts_are_counted_exactly_and_end() {
+        let (id, policy) = ("t".parse().unwrap(), Policy { attempts: 3, jitter: false, ..Policy::default() });
+        let fail =
+            |attempt| on_outcome(Outcome::Failed(Failure::new(Kind::Returned, "no")), &policy, &id, attempt, NOW);
+        let Commit::Retry { next: 2, due, .. } = fail(1) else { panic!("a second attempt follows") };
+        assert_eq!(due, NOW.after(std::time::Duration::from_secs(1)));
+        assert!(matches!(fail(2), Commit::Retry { next: 3, .. }));
+        let Commit::Settle(End::Failed(failure)) = fail(3) else { panic!("the third attempt was the last") };
+        assert_eq!(failure.attempt, Some(3));
+    }
+
+    #[test]
+    fn a_flow_outside_a_run_is_bad() {
+        let commit = on_outcome(Outcome::Replace("{}".into()), &Policy::default(), &"t".parse().unwrap(), 1, NOW);
+        let Commit::Settle(End::Failed(failure)) = commit else { panic!("it must fail") };
+        assert_eq!(failure.kind, Kind::BadFlow);
+    }
+
+    #[test]
+    fn an_interrupted_attempt_of_a_cancelled_task_is_cancelled() {
+        let outcome = Outcome::Failed(Failure::new(Kind::Cancelled, "interrupted"));
+        let commit = on_outcome(outcome, &Policy::default(), &"t".parse().unwrap(), 1, NOW);
+        assert_eq!(commit, Commit::Settle(End::Cancelled));
+    }
+}

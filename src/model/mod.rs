@@ -10,6 +10,7 @@ pub mod module;
 pub mod name;
 pub mod outcome;
 pub mod retry;
+pub mod signature;
 pub mod time;
 
 pub use digest::Digest;
@@ -18,4 +19,5 @@ pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{HostId, ModuleName, Queue, TaskId, TaskName, TaskRef, Tenant, Version};
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;
+pub use signature::Signature;
 pub use time::Timestamp;

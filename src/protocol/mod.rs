@@ -3,8 +3,29 @@
 //! **Invariant:** no IO. **Invariant:** whatever is read here may come from anyone: every reader returns a typed rejection.
 
 pub mod headers;
+pub mod note;
+pub mod record;
 pub mod stream;
 pub mod subject;
+pub mod task;
 
 pub use headers::Headers;
 pub use stream::Stream;
+
+/// A message that does not follow the protocol: what is wrong, where, and what it takes.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {problem}")]
+pub struct Rejection {
+    /// The header, field or part that is wrong.
+    pub place: String,
+    /// What is wrong with it, and what it takes.
+    pub problem: String,
+}
+
+impl Rejection {
+    /// A rejection of `place`; both texts are cut to 400 characters, since they may echo what a stranger sent.
+    pub fn new(place: impl Into<String>, problem: impl std::fmt::Display) -> Self {
+        let cut = |text: String| text.chars().take(400).collect();
+        Self { place: cut(place.into()), problem: cut(problem.to_string()) }
+    }
+}

@@ -1,0 +1,272 @@
+//! The message that asks for a task: its body is the input itself, everything else is in headers, so that any NATS client can
+//! submit one.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+
+use super::{Headers, Rejection};
+use crate::model::limits::{FuelWish, Off, Wish};
+use crate::model::retry::ATTEMPTS_MAX;
+use crate::model::signature::{LABELS_MAX, Options, parse_label};
+use crate::model::time::{format_duration, parse_duration};
+use crate::model::{Digest, Policy, Signature, TaskRef, Timestamp, Value};
+
+/// `module/task` or `module@version/task`. The only header that a task needs.
+pub const TASK: &str = "Lovage-Task";
+/// The number of the attempt; 1 where it is absent.
+pub const ATTEMPT: &str = "Lovage-Attempt";
+/// Present on every publish that is not the first submit: look for a committed outcome before running.
+pub const RECHECK: &str = "Lovage-Recheck";
+/// The retry policy: a number of attempts, or JSON.
+pub const RETRY: &str = "Lovage-Retry";
+/// Units of fuel, or `off`.
+pub const FUEL: &str = "Lovage-Fuel";
+/// Bytes of linear memory.
+pub const MEMORY: &str = "Lovage-Memory";
+/// The wall-clock bound of one attempt, as in `90s`.
+pub const ATTEMPT_TIMEOUT: &str = "Lovage-Attempt-Timeout";
+/// RFC 3339: a delivery after it does not run.
+pub const EXPIRES: &str = "Lovage-Expires";
+/// The same for every attempt and delivery of the task.
+pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
+/// `key=value`, separated by commas.
+pub const LABELS: &str = "Lovage-Labels";
+/// `sha256:<digest> <size>`: the input (or output) is in the object store and the body is empty.
+pub const VALUE: &str = "Lovage-Value";
+/// W3C trace context.
+pub const TRACEPARENT: &str = "traceparent";
+
+/// The longest idempotency key, in bytes.
+pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 256;
+
+/// A task as it is queued.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskMessage {
+    /// What to call, with what, and how.
+    pub signature: Signature,
+    /// The number of the attempt, from 1.
+    pub attempt: u32,
+    /// Whether this is not the first submit.
+    pub recheck: bool,
+    /// W3C trace context of the submitter.
+    pub traceparent: Option<String>,
+}
+
+impl TaskMessage {
+    /// The first submit of a signature.
+    #[must_use]
+    pub const fn first(signature: Signature) -> Self {
+        Self { signature, attempt: 1, recheck: false, traceparent: None }
+    }
+
+    /// Headers and body of the message. What has its default value is left out.
+    #[must_use]
+    pub fn encode(&self) -> (Headers, Bytes) {
+        let Signature { task, input, options } = &self.signature;
+        let mut headers = Headers::new().with(TASK, task.to_string());
+        if self.attempt > 1 {
+            headers.set(ATTEMPT, self.attempt.to_string());
+        }
+        if self.recheck {
+            headers.set(RECHECK, "1");
+        }
+        encode_options(options, &mut headers);
+        if let Some(traceparent) = &self.traceparent {
+            headers.set(TRACEPARENT, traceparent);
+        }
+        let body = encode_value(input, &mut headers);
+        (headers, body)
+    }
+
+    /// Reads a message, which may come from anyone.
+    ///
+    /// # Errors
+    /// The first header that is not as the protocol says.
+    pub fn decode(headers: &Headers, body: &Bytes) -> Result<Self, Rejection> {
+        let task: TaskRef = parsed(headers, TASK)?
+            .ok_or_else(|| Rejection::new(TASK, "is missing: it takes module/task or module@version/task"))?;
+        let attempt = parsed(headers, ATTEMPT)?.unwrap_or(1);
+        if !(1..=ATTEMPTS_MAX).contains(&attempt) {
+            return Err(Rejection::new(ATTEMPT, "it takes a number from 1 to 1000"));
+        }
+        let signature = Signature { task, input: decode_value(headers, body)?, options: decode_options(headers)? };
+        Ok(Self {
+            signature,
+            attempt,
+            recheck: headers.value(RECHECK).is_some(),
+            traceparent: headers.value(TRACEPARENT).filter(|text| text.len() <= 64).map(str::to_owned),
+        })
+    }
+}
+
+fn encode_options(options: &Options, headers: &mut Headers) {
+    let Options { retry, limits, expires, idempotency_key, labels } = options;
+    if *retry != Policy::default() {
+        let text = if *retry == Policy::of_attempts(retry.attempts) {
+            retry.attempts.to_string()
+        } else {
+            serde_json::to_string(retry).unwrap_or_default()
+        };
+        headers.set(RETRY, text);
+    }
+    match limits.fuel {
+        Some(FuelWish::Units(units)) => headers.set(FUEL, units.to_string()),
+        Some(FuelWish::Off(Off::Off)) => headers.set(FUEL, "off"),
+        None => {}
+    }
+    if let Some(bytes) = limits.memory_bytes {
+        headers.set(MEMORY, bytes.to_string());
+    }
+    if let Some(ms) = limits.attempt_timeout_ms {
+        headers.set(ATTEMPT_TIMEOUT, format_duration(std::time::Duration::from_millis(ms)));
+    }
+    if let Some(expires) = expires {
+        headers.set(EXPIRES, expires.to_string());
+    }
+    if let Some(key) = idempotency_key {
+        headers.set(IDEMPOTENCY_KEY, key);
+    }
+    if !labels.is_empty() {
+        let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        headers.set(LABELS, pairs.join(","));
+    }
+}
+
+fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
+    let retry = match headers.value(RETRY) {
+        Some(text) => serde_json::from_str(text).map_err(|error| Rejection::new(RETRY, error))?,
+        None => Policy::default(),
+    };
+    let fuel = match headers.value(FUEL) {
+        Some("off") => Some(FuelWish::Off(Off::Off)),
+        Some(_) => parsed(headers, FUEL)?.map(FuelWish::Units),
+        None => None,
+    };
+    let attempt_timeout_ms = match headers.value(ATTEMPT_TIMEOUT) {
+        Some(text) => {
+            let timeout = parse_duration(text).map_err(|error| Rejection::new(ATTEMPT_TIMEOUT, error))?;
+            Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
+        }
+        None => None,
+    };
+    let idempotency_key = headers.value(IDEMPOTENCY_KEY).map(str::to_owned);
+    if idempotency_key.as_ref().is_some_and(|key| key.len() > IDEMPOTENCY_KEY_LEN_MAX) {
+        return Err(Rejection::new(IDEMPOTENCY_KEY, "it takes up to 256 bytes"));
+    }
+    let labels = headers.value(LABELS).into_iter().flat_map(|text| text.split(','));
+    let labels: std::collections::BTreeMap<String, String> =
+        labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(LABELS, error))?;
+    if labels.len() > LABELS_MAX {
+        return Err(Rejection::new(LABELS, "it takes up to 16 labels"));
+    }
+    Ok(Options {
+        retry,
+        limits: Wish { fuel, memory_bytes: parsed(headers, MEMORY)?, attempt_timeout_ms, output_bytes: None },
+        expires: parsed::<Timestamp>(headers, EXPIRES)?,
+        idempotency_key,
+        labels,
+    })
+}
+
+/// The header's value in its type; `None` where it is absent.
+pub(super) fn parsed<T>(headers: &Headers, name: &str) -> Result<Option<T>, Rejection>
+where
+    T: FromStr<Err: std::fmt::Display>,
+{
+    headers.value(name).map(|text| text.trim().parse().map_err(|error| Rejection::new(name, error))).transpose()
+}
+
+/// The body that carries a value, or none and a header that refers to it.
+pub(super) fn encode_value(value: &Value, headers: &mut Headers) -> Bytes {
+    match value {
+        Value::Inline(bytes) => bytes.clone(),
+        Value::Stored { digest, size } => {
+            headers.set(VALUE, format!("{digest} {size}"));
+            Bytes::new()
+        }
+    }
+}
+
+/// The value that a message carries or refers to.
+pub(super) fn decode_value(headers: &Headers, body: &Bytes) -> Result<Value, Rejection> {
+    let Some(text) = headers.value(VALUE) else { return Ok(Value::Inline(body.clone())) };
+    let form = || Rejection::new(VALUE, "it takes sha256:<digest> <size in bytes>");
+    let (digest, size) = text.split_once(' ').ok_or_else(form)?;
+    let digest: Digest = digest.parse().map_err(|_| form())?;
+    Ok(Value::Stored { digest, size: size.parse().map_err(|_| form())? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn bare() -> Headers {
+        Headers::new().with(TASK, "thumbs/resize")
+    }
+
+    #[test]
+    fn a_task_needs_one_header() {
+        let message = TaskMessage::decode(&bare(), &Bytes::from_static(b"{}")).unwrap();
+        assert_eq!(message, TaskMessage::first(Signature::new("thumbs/resize".parse().unwrap(), "{}")));
+        assert_eq!(message.encode(), (bare(), Bytes::from_static(b"{}")));
+    }
+
+    #[test]
+    fn every_option_has_a_golden_form() {
+        let mut signature = Signature::new("m@1/t".parse().unwrap(), Bytes::new());
+        signature.input = Value::Stored { digest: Digest::of(b"abc"), size: 3 };
+        signature.options = Options {
+            retry: Policy { attempts: 5, backoff: std::time::Duration::from_millis(100), ..Policy::default() },
+            limits: Wish {
+                fuel: Some(FuelWish::Off(Off::Off)),
+                memory_bytes: Some(1 << 20),
+                attempt_timeout_ms: Some(90_000),
+                output_bytes: None,
+            },
+            expires: Some(Timestamp::from_millis(1_000)),
+            idempotency_key: Some("k".into()),
+            labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
+        };
+        let message = TaskMessage { signature, attempt: 2, recheck: true, traceparent: Some("00-ab-cd-01".into()) };
+        let (headers, body) = message.encode();
+        let golden = include_str!("../../tests/golden/task-v1.txt");
+        let text: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        assert_eq!(text, golden);
+        assert_eq!(TaskMessage::decode(&headers, &body).unwrap(), message);
+    }
+
+    #[test]
+    fn a_rejection_names_the_header_and_what_it_takes() {
+        for (name, value, problem) in [
+            (TASK, "resize", "it takes the form module/task"),
+            (ATTEMPT, "0", "from 1 to 1000"),
+            (ATTEMPT, "two", "invalid digit"),
+            (RETRY, "{\"tries\":1}", "a retry policy is"),
+            (FUEL, "-1", "invalid digit"),
+            (MEMORY, "1GB", "invalid digit"),
+            (ATTEMPT_TIMEOUT, "soon", "it takes a duration"),
+            (EXPIRES, "tomorrow", "it takes RFC 3339"),
+            (LABELS, "a", "key=value"),
+            (VALUE, "sha256:00 3", "sha256:<digest>"),
+        ] {
+            let error = TaskMessage::decode(&bare().with(name, value), &Bytes::new()).unwrap_err();
+            assert_eq!(error.place, name);
+            assert!(error.problem.contains(problem), "{error}");
+        }
+        let missing = TaskMessage::decode(&Headers::new(), &Bytes::new()).unwrap_err();
+        assert!(missing.to_string().starts_with("Lovage-Task: is missing"), "{missing}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_makes_the_reader_panic(name in "[A-Za-z-]{1,24}", value in "\\PC{0,80}") {
+            let headers = bare().with(&name, value.clone());
+            drop(TaskMessage::decode(&headers, &Bytes::new()));
+            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, VALUE] {
+                drop(TaskMessage::decode(&bare().with(name, value.clone()), &Bytes::new()));
+            }
+        }
+    }
+}
