@@ -14,3 +14,15 @@ pub mod protocol;
 
 #[cfg(feature = "full")]
 pub mod broker;
+#[cfg(feature = "full")]
+pub mod store;
+#[cfg(feature = "full")]
+pub mod sandbox;
+#[cfg(feature = "full")]
+pub mod host;
+#[cfg(feature = "full")]
+pub mod schedule;
+#[cfg(feature = "full")]
+pub mod client;
+#[cfg(feature = "full")]
+pub mod telemetry;

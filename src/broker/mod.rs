@@ -7,6 +7,7 @@
 pub mod error;
 pub mod memory;
 pub mod nats;
+pub mod patience;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 //! **Invariant:** no IO. **Invariant:** whatever is read here may come from anyone: every reader returns a typed rejection.
 
 pub mod headers;
+pub mod module;
 pub mod note;
 pub mod record;
 pub mod stream;

@@ -1,0 +1,150 @@
+//! Submits tasks, waits for what they end with, cancels them, and uploads modules.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use lovage::{broker::nats, client::Client, model::{Signature, Tenant}};
+//!
+//! let broker = nats::connect(nats::Options::new("nats://127.0.0.1:4222")).await?.broker();
+//! let client = Client::new(broker, Tenant::default_tenant());
+//! let ended = client.call(Signature::new("hello/add".parse()?, "[20, 22]")).await?;
+//! assert_eq!(client.output(&ended).await?, "42");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Invariant:** when a submit returns, the task is durable. **Invariant:** an unknown id is [`Error::NotFound`], never "pending".
+
+mod call;
+mod cancel;
+mod modules;
+mod state;
+mod submit;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::time::Instant;
+
+pub use call::Watch;
+pub use modules::Upload;
+pub use state::Snapshot;
+pub use submit::Place;
+
+use crate::broker::{self, Broker};
+use crate::model::lifecycle::State;
+use crate::model::{Failure, ModuleName, ModuleRecord, TaskId, TaskName, TaskRef, Tenant, Version};
+use crate::protocol::Rejection;
+use crate::store::values::Missing;
+
+/// Why a client could not do what it was asked for.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The broker failed or refused. Nothing was submitted, unless the broker stored it and its answer was lost.
+    #[error(transparent)]
+    Broker(#[from] broker::Error),
+    /// There is no task of this id: it was never submitted, or its record has expired.
+    #[error("find task {0}: there is none (results are kept for a day)")]
+    NotFound(TaskId),
+    /// There is no such module or version; nothing was submitted.
+    #[error("find module {module}{}: there is none{}", at(.version.as_ref()), among(.known))]
+    ModuleMissing {
+        /// What was asked for.
+        module: ModuleName,
+        /// The version that was asked for.
+        version: Option<Version>,
+        /// Versions that there are.
+        known: Vec<String>,
+    },
+    /// The module has no such task; nothing was submitted.
+    #[error("find task {task} of module {module}@{version}: there is none{}", among(.known))]
+    TaskMissing {
+        /// The module that was asked.
+        module: ModuleName,
+        /// The version that was asked.
+        version: Version,
+        /// The task that was asked for.
+        task: TaskName,
+        /// Tasks that there are.
+        known: Vec<String>,
+    },
+    /// A task of this id is queued or running already.
+    #[error("submit {0}: a task of this id is queued or running")]
+    Occupied(TaskId),
+    /// The task has ended already.
+    #[error("cancel task {id}: it has {state} already")]
+    Ended {
+        /// The task.
+        id: TaskId,
+        /// How it ended.
+        state: State,
+    },
+    /// The version is there with other bytes.
+    #[error("push {module}@{version}: this version is there with other bytes, and a version never changes; push another version")]
+    VersionTaken {
+        /// The module.
+        module: ModuleName,
+        /// The version.
+        version: Version,
+    },
+    /// The input is larger than inputs may be.
+    #[error("submit: the input has {size} bytes, more than the {max} that are allowed")]
+    InputTooLarge {
+        /// Its size.
+        size: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// The task failed.
+    #[error("{0}")]
+    Failed(Failure),
+    /// A value cannot be had.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// A stored message is not of a form that this program reads.
+    #[error("read {subject}: {rejection}")]
+    Unreadable {
+        /// Where it is stored.
+        subject: String,
+        /// What is wrong with it.
+        rejection: Rejection,
+    },
+    /// The subscription that a result was awaited on has ended, as when the connection was closed.
+    #[error("wait for task {0}: the connection was closed")]
+    Closed(TaskId),
+}
+
+fn at(version: Option<&Version>) -> String {
+    version.map(|version| format!("@{version}")).unwrap_or_default()
+}
+
+fn among(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!(" (there is {})", known.join(", ")) }
+}
+
+/// A client of one tenant. Clones are one and the same.
+#[derive(Clone)]
+pub struct Client {
+    broker: Broker,
+    tenant: Tenant,
+    resolved: Arc<Mutex<HashMap<TaskRef, (Instant, Arc<ModuleRecord>)>>>,
+}
+
+impl Client {
+    /// A client of `tenant` on `broker`.
+    #[must_use]
+    pub fn new(broker: Broker, tenant: Tenant) -> Self {
+        Self { broker, tenant, resolved: Arc::default() }
+    }
+
+    /// The tenant that it acts for.
+    #[must_use]
+    pub const fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The broker that it talks to.
+    #[must_use]
+    pub const fn broker(&self) -> &Broker {
+        &self.broker
+    }
+}

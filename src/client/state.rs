@@ -1,0 +1,78 @@
+//! Where a task is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{Client, Error};
+use crate::broker::{Message, Start};
+use crate::model::lifecycle::{Record, State};
+use crate::model::{HostId, TaskId};
+use crate::protocol::note::LogLine;
+use crate::protocol::subject;
+
+/// How long hosts have to say that they run a task.
+const FIND_PATIENCE: Duration = Duration::from_millis(200);
+
+/// A task at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// Where it is.
+    pub state: State,
+    /// Its record, once it has one.
+    pub record: Option<Record>,
+    /// The host that runs it.
+    pub host: Option<HostId>,
+}
+
+impl Client {
+    /// Where a task is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for an id that is not known, and what the broker fails with.
+    pub async fn state(&self, id: &TaskId) -> Result<Snapshot, Error> {
+        let record = self.record(id).await?.map(|stored| stored.record);
+        let ended = |state| Snapshot { state, record: record.clone(), host: None };
+        if let Some(Record::Settled(settled)) = &record {
+            return Ok(ended(settled.end.state()));
+        }
+        if self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await?.is_some() {
+            let host = self.host_of(id).await?;
+            let state = if host.is_some() { State::Running } else { State::Queued };
+            return Ok(Snapshot { state, record, host });
+        }
+        // It may have ended between the two looks.
+        if let Some(stored) = self.record(id).await? {
+            let state = match &stored.record {
+                Record::Settled(settled) => settled.end.state(),
+                Record::Retrying { .. } => State::Retrying,
+            };
+            return Ok(Snapshot { state, record: Some(stored.record), host: None });
+        }
+        for waiting in [subject::schedule(&self.tenant, id), subject::fire_anywhere(&self.tenant, id)] {
+            if self.broker.streams.last(&waiting).await?.is_some() {
+                return Ok(Snapshot { state: State::Scheduled, record: None, host: None });
+            }
+        }
+        Err(Error::NotFound(id.clone()))
+    }
+
+    async fn host_of(&self, id: &TaskId) -> Result<Option<HostId>, Error> {
+        let word = subject::find(&self.tenant, id);
+        let answers = self.broker.bus.ask(&word, Bytes::new(), FIND_PATIENCE, 1).await?;
+        Ok(answers.first().and_then(|answer| std::str::from_utf8(&answer.payload).ok()?.parse().ok()))
+    }
+
+    /// The log of a task, oldest line first; with `follow` also what it will say.
+    ///
+    /// # Errors
+    /// What the broker fails with. A task without a log has no lines; its state tells whether it is known.
+    pub async fn logs(&self, id: &TaskId, follow: bool) -> Result<BoxStream<'static, Result<LogLine, Error>>, Error> {
+        let subject = subject::log(&self.tenant, id);
+        let lines = self.broker.streams.read(&subject, Start::Sequence(1), follow).await?;
+        let line = |message: Message| async move { Ok(serde_json::from_slice(&message.payload).ok()) };
+        Ok(lines.map_err(Error::from).try_filter_map(line).boxed())
+    }
+}

@@ -1,0 +1,178 @@
+//! A host: takes tasks from queues, runs them in the sandbox, and commits what they end with.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `lane` | one queue: slots, deliveries, drain |
+//! | `attempt` | one delivery, from its message to its acknowledgement |
+//! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
+//! | `catalogue` | which versions of which modules there are, and their bytes |
+//! | `running` | what runs here: found, cancelled and handed back by id |
+//! | `notes` | guests' log lines and progress, on their way to the broker |
+//!
+//! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
+//! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle), not here. A host knows no workflow.
+
+mod attempt;
+mod catalogue;
+mod commit;
+mod lane;
+mod notes;
+mod running;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{self, Broker, Consumer};
+use crate::model::{HostId, Limits, Queue, Tenant};
+use crate::protocol::{Stream, subject};
+use crate::sandbox::Sandbox;
+use crate::telemetry::Metrics;
+
+/// The lease of a delivery: long enough for a broker's failover (7.5 s seen), short enough to run elsewhere within 30 s.
+pub const LEASE_DEFAULT: Duration = Duration::from_secs(20);
+
+/// The shortest lease: below it a busy machine's own pauses would look like its death.
+pub const LEASE_MIN: Duration = Duration::from_secs(1);
+
+/// How long running tasks may go on when a host is asked to stop; then they are handed back.
+pub const DRAIN_DEFAULT: Duration = Duration::from_secs(30);
+
+/// What a host is told once, when it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whose tasks it runs.
+    pub tenant: Tenant,
+    /// This process among all hosts.
+    pub id: HostId,
+    /// The queues that it serves, each with an equal share of the slots.
+    pub queues: Vec<Queue>,
+    /// Tasks that it runs at a time.
+    pub concurrency: usize,
+    /// How long a delivery is its own without a heartbeat.
+    pub lease: Duration,
+    /// What no task may exceed, whatever it asks for.
+    pub ceiling: Limits,
+    /// How long running tasks may go on when it is asked to stop.
+    pub drain: Duration,
+}
+
+impl Config {
+    /// A host of `tenant` that serves the default queue.
+    #[must_use]
+    pub fn new(tenant: Tenant, id: HostId, concurrency: usize) -> Self {
+        Self {
+            tenant,
+            id,
+            queues: vec![Queue::default_queue()],
+            concurrency,
+            lease: LEASE_DEFAULT,
+            ceiling: ceiling_default(),
+            drain: DRAIN_DEFAULT,
+        }
+    }
+}
+
+/// What an operator allows when he says nothing: an hour, a gigabyte, no bound on fuel below the deadline's.
+#[must_use]
+pub fn ceiling_default() -> Limits {
+    Limits { fuel: None, memory_bytes: 1 << 30, attempt_timeout: Duration::from_secs(3600), ..Limits::default() }
+}
+
+/// The consumer of a queue: one for all hosts that serve it.
+#[must_use]
+pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
+    Consumer {
+        stream: Stream::Task(tenant.clone()),
+        name: format!("queue-{queue}"),
+        filter: subject::queue_tasks(tenant, queue),
+        lease,
+        deliveries_max: None,
+    }
+}
+
+/// What all parts of a host share.
+struct Shared {
+    config: Config,
+    broker: Broker,
+    sandbox: Sandbox,
+    catalogue: catalogue::Catalogue,
+    running: running::Running,
+    metrics: Metrics,
+    /// Fires when running tasks are to be handed back.
+    hand_back: CancellationToken,
+}
+
+/// Runs a host until `stop` fires and it has drained.
+///
+/// # Errors
+/// What the broker refuses for good; a broker that is away is waited for.
+pub async fn run(
+    broker: Broker,
+    sandbox: Sandbox,
+    config: Config,
+    metrics: Metrics,
+    stop: CancellationToken,
+) -> Result<(), broker::Error> {
+    let shared = Arc::new(Shared {
+        catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
+        running: running::Running::default(),
+        hand_back: CancellationToken::new(),
+        config,
+        broker,
+        sandbox,
+        metrics,
+    });
+    let background = TaskTracker::new();
+    let ended = CancellationToken::new();
+    for listener in [Listener::Control, Listener::Catalogue] {
+        let (shared, ended) = (Arc::clone(&shared), ended.clone());
+        background.spawn(async move { ended.run_until_cancelled(listener.run(&shared)).await });
+    }
+    let lanes = shared.config.queues.iter().enumerate().map(|(place, queue)| {
+        let slots = share(shared.config.concurrency, shared.config.queues.len(), place);
+        lane::run(Arc::clone(&shared), queue.clone(), slots, stop.clone())
+    });
+    let outcome = futures::future::try_join_all(lanes).await.map(drop);
+    ended.cancel();
+    background.close();
+    background.wait().await;
+    outcome
+}
+
+/// What goes on beside the lanes for as long as the host runs.
+#[derive(Clone, Copy)]
+enum Listener {
+    Control,
+    Catalogue,
+}
+
+impl Listener {
+    async fn run(self, shared: &Shared) {
+        match self {
+            Self::Control => running::listen(shared).await,
+            Self::Catalogue => shared.catalogue.follow().await,
+        }
+    }
+}
+
+/// The slots of the queue at `place` when `slots` are shared by `queues`: equal shares, the first ones get the rest, each at least one.
+fn share(slots: usize, queues: usize, place: usize) -> usize {
+    let queues = queues.max(1);
+    (slots / queues + usize::from(place < slots % queues)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_shared_equally_and_nobody_starves() {
+        let shares = |slots, queues| (0..queues).map(|place| share(slots, queues, place)).collect::<Vec<_>>();
+        assert_eq!(shares(8, 3), [3, 3, 2]);
+        assert_eq!(shares(8, 1), [8]);
+        assert_eq!(shares(1, 2), [1, 1]);
+    }
+}

@@ -1,0 +1,60 @@
+//! Guests' log lines and progress, on their way to the broker while the guest runs.
+
+use std::future::Future;
+use std::pin::pin;
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::broker::Broker;
+use crate::protocol::Headers;
+use crate::protocol::note::{LogLine, Progress};
+use crate::protocol::subject::{self, TaskSubject};
+use crate::sandbox::{Note, Report};
+
+/// Notes of one guest that wait to be sent; what exceeds them is dropped and counted, so that no guest waits for the broker.
+pub(super) const NOTES_MAX: usize = 256;
+
+/// Drives the invocation and sends its notes, all of them before this returns.
+pub(super) async fn forward(
+    broker: &Broker,
+    task: &TaskSubject,
+    attempt: u32,
+    mut notes: mpsc::Receiver<Note>,
+    invocation: impl Future<Output = Report>,
+) -> Report {
+    let mut invocation = pin!(invocation);
+    let report = loop {
+        tokio::select! {
+            biased;
+            Some(note) = notes.recv() => send(broker, task, attempt, note).await,
+            report = &mut invocation => break report,
+        }
+    };
+    while let Ok(note) = notes.try_recv() {
+        send(broker, task, attempt, note).await;
+    }
+    report
+}
+
+async fn send(broker: &Broker, task: &TaskSubject, attempt: u32, note: Note) {
+    let (subject, body) = match note {
+        Note::Log { level, message, at } => {
+            (subject::log(&task.tenant, &task.id), json(&LogLine { at, attempt, level, message }))
+        }
+        Note::Progress { done, total, note } => {
+            let at = broker.clock.now();
+            (subject::progress(&task.tenant, &task.id), json(&Progress { at, attempt, done, total, note }))
+        }
+    };
+    // A log line is not worth holding up a task for.
+    if let Err(error) = broker.bus.send(&subject, Headers::new(), body).await {
+        debug!(%error, "a note of the guest was lost");
+    }
+}
+
+fn json(note: &impl Serialize) -> Bytes {
+    serde_json::to_vec(note).unwrap_or_default().into()
+}

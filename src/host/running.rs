@@ -1,0 +1,89 @@
+//! What runs on this host: found and cancelled by id.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use tracing::{info, warn};
+
+use super::Shared;
+use crate::broker::patience::Patience;
+use crate::model::{TaskId, Tenant};
+use crate::protocol::Headers;
+use crate::protocol::subject::{Control, TaskSubject};
+use crate::sandbox::Cancel;
+
+type Entries = HashMap<(Tenant, TaskId), Cancel>;
+
+/// The tasks that run here. A task that is delivered twice to one host has one entry, of the later delivery.
+#[derive(Default)]
+pub(super) struct Running(Arc<Mutex<Entries>>);
+
+/// A task's place among those that run; it leaves when this is dropped.
+pub(super) struct Entry {
+    entries: Arc<Mutex<Entries>>,
+    key: (Tenant, TaskId),
+}
+
+impl Running {
+    /// Enters a task.
+    pub(super) fn enter(&self, task: &TaskSubject, cancel: Cancel) -> Entry {
+        let key = (task.tenant.clone(), task.id.clone());
+        lock(&self.0).insert(key.clone(), cancel);
+        Entry { entries: Arc::clone(&self.0), key }
+    }
+
+    fn find(&self, tenant: Tenant, id: TaskId) -> Option<Cancel> {
+        lock(&self.0).get(&(tenant, id)).cloned()
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        lock(&self.entries).remove(&self.key);
+    }
+}
+
+/// A panic while the map was locked cannot have left it half-changed.
+fn lock(entries: &Mutex<Entries>) -> std::sync::MutexGuard<'_, Entries> {
+    entries.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Listens for words to hosts for as long as the host runs.
+pub(super) async fn listen(shared: &Shared) {
+    let subject = format!("lvg.ctl.*.{}.*", shared.config.tenant);
+    let mut patience = Patience::default();
+    loop {
+        match shared.broker.bus.listen(&subject).await {
+            Ok(mut words) => {
+                patience = Patience::default();
+                while let Some(word) = words.next().await {
+                    obey(shared, Control::read(&word.subject), word.reply).await;
+                }
+            }
+            Err(error) => warn!(%error, "cannot hear words to hosts, trying again"),
+        }
+        patience.wait().await;
+    }
+}
+
+async fn obey(shared: &Shared, word: Option<Control>, reply: Option<String>) {
+    match word {
+        Some(Control::Cancel(tenant, id)) => {
+            if let Some(cancel) = shared.running.find(tenant, id.clone()) {
+                info!(%id, "cancelled");
+                cancel.cancel();
+            }
+        }
+        Some(Control::Find(tenant, id)) => {
+            if let (Some(_), Some(reply)) = (shared.running.find(tenant, id), reply) {
+                let host = Bytes::copy_from_slice(shared.config.id.as_str().as_bytes());
+                if let Err(error) = shared.broker.bus.send(&reply, Headers::new(), host).await {
+                    warn!(%error, "failed to say what runs here");
+                }
+            }
+        }
+        None => {}
+    }
+}

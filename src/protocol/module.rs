@@ -1,0 +1,69 @@
+//! The record of a module's version on `lvg.<t>.module.<name>.<version>`, as JSON.
+
+use bytes::Bytes;
+
+use super::Rejection;
+use crate::model::ModuleRecord;
+use crate::model::module::RECORD_VERSION;
+
+/// The body of a record.
+#[must_use]
+pub fn encode(record: &ModuleRecord) -> Bytes {
+    serde_json::to_vec(record).unwrap_or_default().into()
+}
+
+/// Reads a record.
+///
+/// # Errors
+/// Anything that is not a record of a version that this code knows.
+pub fn decode(body: &Bytes) -> Result<ModuleRecord, Rejection> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        v: u32,
+    }
+    let Versioned { v } = serde_json::from_slice(body).map_err(|error| Rejection::new("module record", error))?;
+    if v != RECORD_VERSION {
+        let problem = format!("{v} is not version {RECORD_VERSION}, which this program reads: update it");
+        return Err(Rejection::new("module record", problem));
+    }
+    serde_json::from_slice(body).map_err(|error| Rejection::new("module record", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::module::Manifest;
+    use crate::model::{Contract, Digest, TaskDescription, TaskName, Timestamp};
+
+    #[test]
+    fn a_record_has_a_golden_form() {
+        let record = ModuleRecord {
+            v: RECORD_VERSION,
+            name: "thumbs".parse().unwrap(),
+            version: "1".parse().unwrap(),
+            digest: Digest::of(b"abc"),
+            source_digest: None,
+            size: 3,
+            contract: Contract::Task,
+            tasks: vec![TaskDescription {
+                name: TaskName::run(),
+                summary: "runs".into(),
+                input_schema: Some(serde_json::json!({"type": "object"})),
+                output_schema: None,
+                media_type: None,
+            }],
+            manifest: Manifest::default(),
+            pushed_at: Timestamp::from_millis(1),
+            removed: false,
+        };
+        let golden = include_str!("../../tests/golden/module-v1.json").trim();
+        assert_eq!(std::str::from_utf8(&encode(&record)).unwrap(), golden);
+        assert_eq!(decode(&Bytes::from_static(golden.as_bytes())).unwrap(), record);
+    }
+
+    #[test]
+    fn a_newer_record_is_refused_and_says_so() {
+        let error = decode(&Bytes::from_static(br#"{"v":2,"name":"x"}"#)).unwrap_err();
+        assert!(error.to_string().contains("update it"), "{error}");
+    }
+}

@@ -1,0 +1,112 @@
+//! Takes tasks that are due from the schedule stream to their queue.
+//!
+//! One durable consumer serves all movers: any host moves what is due, and one that dies leaves nothing behind.
+//!
+//! **Invariant:** a fired message is acknowledged only when its task is queued.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+use crate::broker::patience::Patience;
+use crate::broker::{Broker, Consumer, Delivery, Error, Publish};
+use crate::protocol::Stream;
+use crate::protocol::subject::TaskSubject;
+use crate::protocol::task::{ATTEMPT, RECHECK};
+
+/// How long a fired message belongs to the mover that has it: moving takes a millisecond.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// How soon a message is tried again whose task is still in its queue, or whose queue is full.
+const OCCUPIED_WAIT: Duration = Duration::from_millis(500);
+
+/// Messages that one mover has in hand.
+const IN_HAND_MAX: usize = 64;
+
+/// The consumer of all movers.
+#[must_use]
+pub fn consumer() -> Consumer {
+    Consumer {
+        stream: Stream::Schedule,
+        name: "mover".to_owned(),
+        filter: "lvg.*.fire.>".to_owned(),
+        lease: LEASE,
+        deliveries_max: None,
+    }
+}
+
+/// Moves what is due until `stop` fires.
+///
+/// # Errors
+/// What the broker refuses for good.
+pub async fn run(broker: Broker, stop: CancellationToken) -> Result<(), Error> {
+    stop.run_until_cancelled(serve(&broker)).await.unwrap_or(Ok(()))
+}
+
+async fn serve(broker: &Broker) -> Result<(), Error> {
+    let consumer = consumer();
+    let consume = || broker.queues.consume(&consumer);
+    let mut deliveries = Patience::default().retry("take what is due", consume).await?;
+    deliveries.allow(IN_HAND_MAX);
+    let mut patience = Patience::default();
+    let mut in_hand = futures::stream::FuturesUnordered::new();
+    loop {
+        use futures::StreamExt as _;
+        tokio::select! {
+            Some(()) = in_hand.next(), if !in_hand.is_empty() => deliveries.allow(1),
+            next = deliveries.next() => match next {
+                Ok(delivery) => {
+                    patience = Patience::default();
+                    in_hand.push(carry(broker, delivery));
+                }
+                Err(error) if error.is_transient() => {
+                    warn!(%error, "cannot take what is due, trying again");
+                    patience.wait().await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Carries one fired message to its queue; what fails is left to the lease or handed back.
+async fn carry(broker: &Broker, delivery: Delivery) {
+    let subject = &delivery.message.subject;
+    let Some(task) = TaskSubject::read(subject) else {
+        warn!(%subject, "dropped a fired message whose subject names no task");
+        return drop(delivery.lease.finish().await);
+    };
+    let done = match publish(broker, &task, &delivery).await {
+        Ok(()) => {
+            debug!(id = %task.id, "a task is due");
+            delivery.lease.finish().await
+        }
+        // The attempt before this one has not been acknowledged yet, or the queue is full: the message stays here.
+        Err(Error::Occupied { .. } | Error::Full { .. }) => delivery.lease.hand_back(OCCUPIED_WAIT).await,
+        Err(error) => {
+            info!(%error, id = %task.id, "failed to queue a task that is due, trying again");
+            delivery.lease.hand_back(OCCUPIED_WAIT).await
+        }
+    };
+    if let Err(error) = done {
+        debug!(%error, "left a fired message to its lease");
+    }
+}
+
+async fn publish(broker: &Broker, task: &TaskSubject, delivery: &Delivery) -> Result<(), Error> {
+    let message = &delivery.message;
+    // The server's own headers say how the message was made; only ours and the user's travel on.
+    let own = |name: &str| !name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("nats-"));
+    let headers = message.headers.iter().filter(|(name, _)| own(name)).collect::<crate::protocol::Headers>();
+    let attempt = headers.value(ATTEMPT).unwrap_or("1").to_owned();
+    let publish = Publish {
+        subject: task.task(),
+        headers: headers.with(RECHECK, "1"),
+        payload: message.payload.clone(),
+        // A fire that is delivered twice is queued once, even if its task was fast.
+        message_id: Some(format!("{}/{}/{attempt}/{}", task.tenant, task.id, message.sequence)),
+        ..Publish::default()
+    };
+    broker.streams.publish(publish).await.map(drop)
+}

@@ -1,0 +1,93 @@
+//! What can be seen from outside: log lines with spans, and metrics.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+use tracing_subscriber::EnvFilter;
+
+use crate::model::lifecycle::{End, Settled};
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line, with the spans' fields.
+    Json,
+}
+
+/// Sends log lines to stderr. `filter` is a directive as in `info,lovage=debug`; an invalid one is replaced by `info`.
+pub fn init(format: LogFormat, filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call (in tests) changes nothing.
+    drop(match format {
+        LogFormat::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(true).try_init(),
+    });
+}
+
+/// How a task ended, for counting.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabels {
+    state: &'static str,
+    kind: &'static str,
+}
+
+/// The metrics of a process. Clones are one and the same.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Tasks that hosts of this process have in hand.
+    pub running: Gauge,
+    settled: Family<EndLabels, Counter>,
+    fuel: Counter<u64, AtomicU64>,
+    duration: Histogram,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("lovage");
+        let running = Gauge::default();
+        let settled = Family::<EndLabels, Counter>::default();
+        let fuel = Counter::default();
+        // 10 us to 84 s.
+        let duration = Histogram::new(exponential_buckets(1e-5, 2.0, 24));
+        registry.register("tasks_running", "Tasks in hand", running.clone());
+        registry.register("tasks_settled", "Tasks that ended here, by state and kind of failure", settled.clone());
+        registry.register("fuel_used", "Units of fuel used by guests", fuel.clone());
+        registry.register_with_unit("invocation_duration", "Time in the sandbox", Unit::Seconds, duration.clone());
+        Self { registry: Arc::new(registry), running, settled, fuel, duration }
+    }
+}
+
+impl Metrics {
+    /// Counts a task that ended on this host.
+    pub fn settled(&self, settled: &Settled) {
+        let kind = match &settled.end {
+            End::Failed(failure) => failure.kind.code(),
+            End::Succeeded(_) | End::Cancelled | End::Expired => "",
+        };
+        self.settled.get_or_create(&EndLabels { state: settled.end.state().as_str(), kind }).inc();
+        self.fuel.inc_by(settled.usage.fuel);
+        #[expect(clippy::cast_precision_loss, reason = "a duration of 2^52 microseconds is 142 years")]
+        self.duration.observe(settled.usage.duration_us as f64 / 1e6);
+    }
+
+    /// All metrics in the text format that Prometheus scrapes.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        drop(encode(&mut text, &self.registry));
+        text
+    }
+}
