@@ -1,6 +1,6 @@
 //! What Lovage asks of a broker: four small ports, their twin in memory and their implementation on NATS.
 //!
-//! **Invariant:** both implementations pass one conformance suite (`tests/suite/conformance.rs`).
+//! **Invariant:** both implementations pass one conformance suite (`tests/suite/conformance`).
 //! **Invariant:** subjects decide the stream ([`Stream::of`](crate::protocol::Stream::of)); no caller names one.
 //! **Invariant:** a port moves bytes; what they mean is decided in `model` and `protocol`.
 
@@ -20,7 +20,23 @@ use tokio::io::AsyncRead;
 pub use error::{Error, Result};
 
 use crate::model::Timestamp;
-use crate::protocol::{Headers, Stream, stream::Bucket};
+use crate::protocol::stream::{Bucket, QUEUED_MAX_DEFAULT};
+use crate::protocol::{Headers, Stream};
+
+/// What an operator decides of the streams of a tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Queued tasks that the tenant may have.
+    pub queued_max: u64,
+    /// Servers that keep each stream: 1, 3 or 5.
+    pub replicas: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { queued_max: QUEUED_MAX_DEFAULT, replicas: 1 }
+    }
+}
 
 /// A connection to a broker: the four ports. Cheap to clone.
 #[derive(Clone)]
@@ -121,7 +137,8 @@ pub trait Streams: Send + Sync {
     async fn purge(&self, subject: &str) -> Result<u64>;
 
     /// The messages on `subject` (wildcards allowed) in stream order; with `follow` also those to come, else up to the
-    /// last one that was stored when the reading began.
+    /// last one that was stored when the reading began. A work queue is read by sequence and not followed
+    /// ([`Error::Unsuitable`]). A reading that follows outlasts the loss of the connection; any other ends at its first error.
     async fn read(&self, subject: &str, start: Start, follow: bool) -> Result<BoxStream<'static, Result<Message>>>;
 }
 
@@ -156,6 +173,9 @@ pub trait Deliveries: Send {
     /// The next delivery; waits until there is one. Cancel safe. After an error that is transient the caller calls again;
     /// allowances are kept.
     async fn next(&mut self) -> Result<Delivery>;
+
+    /// Takes no more: what was on its way to this taker is handed back at once. Without this it waits for its lease to run out.
+    async fn close(self: Box<Self>);
 }
 
 /// One handing-out of a message.

@@ -1,0 +1,146 @@
+//! Work queues on JetStream: durable pull consumers, deliveries by credit, leases.
+
+use std::time::Duration;
+
+use async_nats::Subject;
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::link::Link;
+use super::pull::{Pull, Pulled, nanos};
+use super::wire::{self, Place};
+use crate::broker::{Consumer, Deliveries, Delivery, Error, Lease, Queues, Result};
+
+/// Pull requests that the server holds for one consumer, over all that share it: its own default is too few for a thousand
+/// hosts with a handful of requests each.
+const WAITING_MAX: u32 = 8_192;
+
+/// The first pause before a lost consumer is made again, doubled up to the last.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+#[async_trait]
+impl Queues for Link {
+    async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>> {
+        self.make_consumer(consumer).await?;
+        let pull = Pull::new(self, &consumer.stream.name(), &consumer.name).await?;
+        let (consumer, link) = (consumer.clone(), self.clone());
+        Ok(Box::new(Taker { link, consumer, pull, repair: None, pause: PAUSE_MIN }))
+    }
+}
+
+impl Link {
+    /// Makes the consumer, or changes its limits to those given.
+    async fn make_consumer(&self, consumer: &Consumer) -> Result<()> {
+        let Consumer { stream, name, filter, lease, deliveries_max } = consumer;
+        let stream = stream.name();
+        let config = json!({
+            "name": name, "durable_name": name, "filter_subject": filter,
+            "deliver_policy": "all", "ack_policy": "explicit", "replay_policy": "instant",
+            "ack_wait": nanos(*lease), "max_deliver": -1, "max_waiting": WAITING_MAX,
+            "max_ack_pending": deliveries_max.map_or(-1, |max| i64::try_from(max).unwrap_or(-1)),
+        });
+        let body = json!({ "stream_name": stream, "config": config });
+        let verb = format!("CONSUMER.CREATE.{stream}.{name}.{filter}");
+        self.api::<serde::de::IgnoredAny>(&verb, &body).await.map(drop)
+    }
+}
+
+/// One taker of a consumer's deliveries.
+struct Taker {
+    link: Link,
+    consumer: Consumer,
+    pull: Pull,
+    /// When the consumer is to be made again, if it was lost.
+    repair: Option<Instant>,
+    /// The pause before the next repair.
+    pause: Duration,
+}
+
+#[async_trait]
+impl Deliveries for Taker {
+    fn allow(&mut self, count: usize) {
+        self.pull.allow(count);
+    }
+
+    async fn next(&mut self) -> Result<Delivery> {
+        loop {
+            if let Some(at) = self.repair {
+                tokio::time::sleep_until(at).await;
+                self.repair = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
+                self.link.make_consumer(&self.consumer).await?;
+                self.repair = None;
+            }
+            match self.pull.next().await? {
+                Pulled::Message(message) => {
+                    self.pause = PAUSE_MIN;
+                    match self.delivery(message) {
+                        Some(delivery) => return Ok(delivery),
+                        None => self.pull.allow(1),
+                    }
+                }
+                Pulled::Surplus(message) => self.hand_back(&message).await?,
+                Pulled::Lost => {}
+                Pulled::Gone => self.repair = Some(Instant::now() + self.pause),
+            }
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        let Self { link, pull, .. } = *self;
+        for message in pull.close().await {
+            if let Some(reply) = &message.reply {
+                // If this fails the lease runs out, which comes to the same a little later.
+                drop(link.send(reply, None, None, Bytes::from_static(b"-NAK")).await);
+            }
+        }
+    }
+}
+
+impl Taker {
+    fn delivery(&self, message: async_nats::Message) -> Option<Delivery> {
+        let reply = message.reply.clone()?;
+        let place = Place::read(&reply)?;
+        let lease = Box::new(Held { link: self.link.clone(), reply });
+        Some(Delivery { message: wire::delivered(message, &place), count: place.count, lease })
+    }
+
+    async fn hand_back(&self, message: &async_nats::Message) -> Result<()> {
+        match &message.reply {
+            Some(reply) => self.link.send(reply, None, None, Bytes::from_static(b"-NAK")).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// The right to finish a delivery: the subject that acknowledges it.
+struct Held {
+    link: Link,
+    reply: Subject,
+}
+
+#[async_trait]
+impl Lease for Held {
+    async fn finish(&self) -> Result<()> {
+        let answer = self.link.request(&self.reply, None, Bytes::from_static(b"+ACK")).await?;
+        match answer.payload.is_empty() {
+            true => Ok(()),
+            false => Err(Error::Other(format!("finish answered: {}", String::from_utf8_lossy(&answer.payload)))),
+        }
+    }
+
+    async fn extend(&self) -> Result<()> {
+        self.link.send(&self.reply, None, None, Bytes::from_static(b"+WPI")).await
+    }
+
+    async fn hand_back(&self, delay: Duration) -> Result<()> {
+        let word = match delay.is_zero() {
+            true => Bytes::from_static(b"-NAK"),
+            false => format!("-NAK {{\"delay\": {}}}", nanos(delay)).into(),
+        };
+        self.link.send(&self.reply, None, None, word).await
+    }
+}
