@@ -14,3 +14,5 @@ pub mod protocol;
 
 #[cfg(feature = "full")]
 pub mod broker;
+#[cfg(feature = "full")]
+pub mod sandbox;
