@@ -1,0 +1,198 @@
+//! Compiled modules on disk: private, authenticated before they are mapped, bounded in bytes.
+//!
+//! **Invariant:** no byte is mapped as code that this installation's own compiler did not write.
+//!
+//! A file is the artifact and after it 32 bytes: its keyed hash, together with what it is the artifact of. It is written
+//! beside its place and renamed into it, so that it is never half there and never changes while it is mapped.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use super::error::Error;
+use crate::model::{Contract, Digest};
+
+/// Length of the key and of the tag.
+const TAG_BYTES: u64 = 32;
+
+/// The directory of artifacts of one version of the engine.
+#[derive(Debug)]
+pub(super) struct Artifacts {
+    dir: PathBuf,
+    key: [u8; 32],
+    bytes_max: u64,
+}
+
+/// Machine code, mapped.
+pub(super) enum Code {
+    Module(wasmtime::Module),
+    Component(Component),
+}
+
+impl Artifacts {
+    /// Opens the directory for artifacts that depend on `compatibility`, and makes the key if there is none.
+    pub(super) fn open(cache_dir: &Path, compatibility: &str, bytes_max: u64) -> Result<Self, Error> {
+        // A directory of its own, since everything else in it is removed and nobody else may enter it.
+        let own = cache_dir.join("artifacts");
+        let dir = own.join(compatibility);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(Error::io("make the artifact cache"))?;
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o700)).map_err(Error::io("close the artifact cache"))?;
+        remove_other_versions(&own, compatibility).map_err(Error::io("clean the artifact cache"))?;
+        let key = key(&own.join("key")).map_err(Error::io("read the key of the artifact cache"))?;
+        Ok(Self { dir, key, bytes_max })
+    }
+
+    /// Loads an artifact if it is there and authentic, with its size. One that is not is removed.
+    pub(super) fn load(
+        &self,
+        engine: &Engine,
+        digest: &Digest,
+        contract: Contract,
+    ) -> Result<Option<(Code, u64)>, Error> {
+        let path = self.path(digest);
+        let doing = "read an artifact";
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io(doing)(error)),
+        };
+        let Some(size) = self.authentic_size(&file, digest, contract).map_err(Error::io(doing))? else {
+            tracing::warn!(module = %digest, "artifact is not authentic: it is compiled again");
+            fs::remove_file(&path).map_err(Error::io("remove an artifact"))?;
+            return Ok(None);
+        };
+        touch(&file).map_err(Error::io(doing))?;
+        map(engine, file, contract).map(|code| Some((code, size)))
+    }
+
+    /// Stores an artifact, then makes room.
+    pub(super) fn store(&self, digest: &Digest, contract: Contract, artifact: &[u8]) -> Result<(), Error> {
+        self.write(digest, contract, artifact).map_err(Error::io("store an artifact"))?;
+        self.make_room(digest).map_err(Error::io("make room in the artifact cache"))
+    }
+
+    fn write(&self, digest: &Digest, contract: Contract, artifact: &[u8]) -> io::Result<()> {
+        let mut hasher = self.hasher(digest, contract);
+        hasher.update(artifact);
+        // Temporary files are made with mode 0600.
+        let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
+        file.write_all(artifact)?;
+        file.write_all(hasher.finalize().as_bytes())?;
+        file.persist(self.path(digest)).map(drop).map_err(|error| error.error)
+    }
+
+    /// The file's size if its tag is that of its content; the file is read once, through the descriptor that is mapped.
+    fn authentic_size(&self, mut file: &File, digest: &Digest, contract: Contract) -> io::Result<Option<u64>> {
+        let size = file.metadata()?.len();
+        let Some(artifact_bytes) = size.checked_sub(TAG_BYTES) else { return Ok(None) };
+        let mut hasher = self.hasher(digest, contract);
+        hasher.update_reader(file.take(artifact_bytes))?;
+        let mut tag = [0; 32];
+        file.seek(SeekFrom::Start(artifact_bytes))?;
+        file.read_exact(&mut tag)?;
+        // The comparison of two hashes takes the same time for all of them.
+        Ok((hasher.finalize() == blake3::Hash::from_bytes(tag)).then_some(size))
+    }
+
+    fn hasher(&self, digest: &Digest, contract: Contract) -> blake3::Hasher {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        hasher.update(digest.hex().as_bytes());
+        hasher.update(match contract {
+            Contract::Command => b"command  ",
+            Contract::CommandComponent => b"component",
+            Contract::Task => b"task     ",
+        });
+        hasher
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir.join(digest.hex()).with_extension("cwasm")
+    }
+
+    /// Removes the artifacts that were loaded longest ago until the rest fits; never the one just stored.
+    fn make_room(&self, stored: &Digest) -> io::Result<()> {
+        let stored = self.path(stored);
+        let mut files = Vec::new();
+        let mut bytes: u64 = 0;
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            // Another process that shares the cache may remove files, too.
+            let Ok(metadata) = entry.metadata() else { continue };
+            bytes = bytes.saturating_add(metadata.len());
+            files.push((metadata.modified()?, metadata.len(), entry.path()));
+        }
+        files.sort();
+        for (_, size, path) in files {
+            if bytes <= self.bytes_max {
+                break;
+            }
+            if path != stored && fs::remove_file(&path).is_ok() {
+                bytes = bytes.saturating_sub(size);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Marks a file as used now, by the file system's clock.
+#[expect(clippy::disallowed_methods, reason = "the order of files on this disk, not a time of the platform")]
+fn touch(file: &File) -> io::Result<()> {
+    file.set_modified(SystemTime::now())
+}
+
+/// Artifacts of other versions of the engine are never read again.
+fn remove_other_versions(own: &Path, compatibility: &str) -> io::Result<()> {
+    for entry in fs::read_dir(own)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != compatibility {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The key, made once: whoever comes second reads what the first wrote.
+fn key(path: &Path) -> io::Result<[u8; 32]> {
+    let made: [u8; 32] = rand::random();
+    let dir = path.parent().unwrap_or(path);
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(&made)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(made),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            let mut key = [0; 32];
+            File::open(path)?.read_exact(&mut key)?;
+            Ok(key)
+        }
+        Err(error) => Err(error.error),
+    }
+}
+
+/// Maps an authenticated file as code.
+///
+/// wasmtime opens components by their path only: the one under `/proc/self/fd` is the very file that was authenticated,
+/// whatever has been put in its place meanwhile.
+#[expect(unsafe_code, reason = "mapping compiled code; see SAFETY")]
+fn map(engine: &Engine, file: File, contract: Contract) -> Result<Code, Error> {
+    let doing = "load an artifact";
+    match contract {
+        Contract::Command => {
+            // SAFETY: the file's content carries our key's tag, so our compiler wrote it, for this version and settings
+            // of the engine; it lies in a directory of mode 0700 and is replaced, never written, while it is mapped.
+            let module = unsafe { wasmtime::Module::deserialize_open_file(engine, file) };
+            module.map(Code::Module).map_err(Error::engine(doing))
+        }
+        Contract::CommandComponent | Contract::Task => {
+            let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+            // SAFETY: as above; `file` is open until the mapping is made.
+            let component = unsafe { Component::deserialize_file(engine, path) };
+            component.map(Code::Component).map_err(Error::engine(doing))
+        }
+    }
+}

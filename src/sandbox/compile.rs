@@ -1,0 +1,151 @@
+//! Compilation, in a child process that can be killed: both ends of it.
+//!
+//! The child is this binary under a hidden subcommand: Wasm on stdin, the artifact on stdout, what went wrong on stderr.
+
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, ExitStatus, Stdio};
+
+use rustix::process::{Resource, Rlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, Command};
+
+use super::config::Compiler;
+use super::engine;
+use super::error::Error;
+use super::inspect::MODULE_BYTES_MAX;
+use super::rejection::Rejection;
+use crate::model::Contract;
+
+/// The largest artifact: 43 MB were measured for a module of 12 MB.
+const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
+
+/// What is read of the compiler's complaints.
+const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
+
+/// The child's exit code for a module that does not compile (EX_DATAERR).
+const EXIT_REFUSED: u8 = 65;
+
+/// Arguments of the hidden subcommand `lovage compile-module`, in this order.
+const ARGUMENTS: [&str; 3] = ["--component", "--cpu-seconds", "--memory-bytes"];
+
+/// Compiles `wasm` in a child process.
+///
+/// # Errors
+/// A rejection when the module is at fault or takes too much, else what kept the child from running.
+pub(super) async fn compile(compiler: &Compiler, contract: Contract, wasm: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut child = spawn(compiler, contract)?;
+    let work = tokio::time::timeout(compiler.wall, converse(&mut child, wasm));
+    let Ok(conversation) = work.await else {
+        // Dropping the child kills it.
+        return Err(Rejection::CompileLimit { limit: format!("{} s", compiler.wall.as_secs()) }.into());
+    };
+    let (artifact, complaint, status) = conversation.map_err(Error::io("talk to the compiler"))?;
+    if status.success() && artifact.len() as u64 <= ARTIFACT_BYTES_MAX {
+        return Ok(artifact);
+    }
+    Err(rejection(compiler, status, &artifact, &complaint).into())
+}
+
+fn spawn(compiler: &Compiler, contract: Contract) -> Result<Child, Error> {
+    let is_component = contract != Contract::Command;
+    let values = [is_component.to_string(), compiler.cpu_seconds.to_string(), compiler.memory_bytes.to_string()];
+    let mut command = Command::new(&compiler.program);
+    command.args(&compiler.args);
+    for (name, value) in ARGUMENTS.iter().zip(values) {
+        command.arg(name).arg(value);
+    }
+    command.env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.spawn().map_err(Error::io("start the compiler"))
+}
+
+async fn converse(child: &mut Child, wasm: &[u8]) -> std::io::Result<(Vec<u8>, Vec<u8>, ExitStatus)> {
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A compiler that dies early closes the pipe; its status says why.
+            stdin.write_all(wasm).await.ok();
+        }
+    };
+    let read = async {
+        let mut artifact = Vec::new();
+        if let Some(stdout) = stdout {
+            stdout.take(ARTIFACT_BYTES_MAX + 1).read_to_end(&mut artifact).await?;
+        }
+        Ok::<_, std::io::Error>(artifact)
+    };
+    let listen = async {
+        let mut complaint = Vec::new();
+        if let Some(stderr) = stderr {
+            stderr.take(COMPLAINT_BYTES_MAX).read_to_end(&mut complaint).await?;
+        }
+        Ok::<_, std::io::Error>(complaint)
+    };
+    let ((), artifact, complaint) = tokio::join!(feed, read, listen);
+    Ok((artifact?, complaint?, child.wait().await?))
+}
+
+fn rejection(compiler: &Compiler, status: ExitStatus, artifact: &[u8], complaint: &[u8]) -> Rejection {
+    const SIGKILL: i32 = 9;
+    const SIGXCPU: i32 = 24;
+    if artifact.len() as u64 > ARTIFACT_BYTES_MAX {
+        return Rejection::CompileLimit { limit: format!("{} MiB of machine code", ARTIFACT_BYTES_MAX >> 20) };
+    }
+    if status.code() == Some(EXIT_REFUSED.into()) {
+        return Rejection::DoesNotCompile { message: String::from_utf8_lossy(complaint).trim().to_owned() };
+    }
+    // The compiler aborts when memory runs out; nothing else is known to end it.
+    let limit = match status.signal() {
+        Some(SIGKILL | SIGXCPU) => format!("{} s of CPU", compiler.cpu_seconds),
+        Some(_) => format!("{} MiB", compiler.memory_bytes >> 20),
+        None => {
+            let complaint = String::from_utf8_lossy(complaint);
+            return Rejection::DoesNotCompile { message: format!("{status}: {}", complaint.trim()) };
+        }
+    };
+    Rejection::CompileLimit { limit }
+}
+
+/// The child: limits itself, then compiles stdin to stdout. It must be called before the process has other threads.
+#[must_use]
+pub fn compile_child(args: impl Iterator<Item = String>) -> ExitCode {
+    match compile_stdin(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            // There is nowhere left to say that stderr is closed.
+            writeln!(std::io::stderr(), "{message}").ok();
+            ExitCode::from(EXIT_REFUSED)
+        }
+    }
+}
+
+fn compile_stdin(args: impl Iterator<Item = String>) -> Result<(), String> {
+    let given: Vec<String> = args.collect();
+    let value = |name: &str| -> Result<u64, String> {
+        let at = given.iter().position(|arg| arg == name).ok_or_else(|| format!("{name} is missing"))?;
+        let text = given.get(at.saturating_add(1)).map_or("", String::as_str);
+        match text {
+            "true" => Ok(1),
+            "false" => Ok(0),
+            number => number.parse().map_err(|_| format!("{name} takes a number")),
+        }
+    };
+    let [component, cpu_seconds, memory_bytes] = ARGUMENTS;
+    let (is_component, cpu_seconds, memory_bytes) = (value(component)? == 1, value(cpu_seconds)?, value(memory_bytes)?);
+    limit(cpu_seconds, memory_bytes).map_err(|error| format!("set the compiler's limits: {error}"))?;
+    let mut wasm = Vec::new();
+    let most = MODULE_BYTES_MAX as u64 + 1;
+    std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|error| format!("read the module: {error}"))?;
+    let engine = engine::compiling().map_err(|error| error.to_string())?;
+    let compiled = if is_component { engine.precompile_component(&wasm) } else { engine.precompile_module(&wasm) };
+    let artifact = compiled.map_err(|error| format!("{error:#}"))?;
+    std::io::stdout().write_all(&artifact).map_err(|error| format!("write the artifact: {error}"))
+}
+
+/// Bounds this process for ever: hard limits cannot be raised again.
+fn limit(cpu_seconds: u64, memory_bytes: u64) -> rustix::io::Result<()> {
+    let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
+    setrlimit(Resource::Core, both(0))?;
+    setrlimit(Resource::Cpu, both(cpu_seconds))?;
+    setrlimit(Resource::As, both(memory_bytes))
+}

@@ -1,0 +1,190 @@
+//! The state beside one instance: what it may see of the world, and what it has said and taken.
+//!
+//! **Invariant:** nothing of the machine is inherited: no directory, no network, no environment of the host's, a clock of
+//! milliseconds and a seeded stream of random numbers.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use sha2::{Digest as _, Sha256};
+use wasmtime::{CallHook, CallHookHandler, Engine, Store, StoreContextMut};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::engine::FUEL_YIELD_INTERVAL;
+use super::invocation::{Attempt, Cancel, Invocation};
+use super::limiter::Limiter;
+use super::notes::{Clock, Notes};
+use super::stdio::{Lines, Output};
+use crate::model::{Contract, Limits};
+
+/// Bytes that one host call may take from a guest, besides its output: arguments are copied before anyone looks at them.
+const HOST_CALL_BYTES: u64 = 16 << 20;
+
+/// Open handles of a component; interpreters use a few dozen.
+const HANDLES_MAX: usize = 1_000;
+
+/// Random bytes in one call: many times what seeds a hash map or names a file.
+const RANDOM_BYTES_MAX: u64 = 64 << 10;
+
+/// A guest in host calls gives way at least so often: fuel measures only what happens inside of it.
+const HOST_CALL_SLICE: Duration = Duration::from_micros(200);
+
+/// The fine clock is for attacks on caches.
+const CLOCK_RESOLUTION: Duration = Duration::from_millis(1);
+
+/// What a store holds.
+pub(super) struct Guest {
+    pub(super) limiter: Limiter,
+    pub(super) notes: Notes,
+    pub(super) output: Output,
+    pub(super) attempt: Attempt,
+    pub(super) cancel: Cancel,
+    pub(super) attempt_timeout: Duration,
+    pub(super) output_bytes_max: u64,
+    wasi: WasiP1Ctx,
+    lines: [Lines; 2],
+}
+
+impl Guest {
+    fn new(contract: Contract, invocation: Invocation) -> Self {
+        let Invocation { attempt, input, limits, manifest, now, notes, cancel } = invocation;
+        let clock = Clock { handed_over: now, since: Instant::now() };
+        let notes = Notes::new(notes, clock, limits.log_bytes);
+        let output = Output::new(limits.output_bytes);
+        let lines = [Lines::new(notes.clone()), Lines::new(notes.clone())];
+        let [stdout, stderr] = &lines;
+        let mut wasi = WasiCtxBuilder::new();
+        wasi.stderr(stderr.clone());
+        match contract {
+            Contract::Command | Contract::CommandComponent => {
+                wasi.stdin(MemoryInputPipe::new(input)).stdout(output.clone());
+                wasi.arg("task").args(&manifest.args_for(&attempt.task));
+                wasi.env("LOVAGE_TASK", attempt.task.as_str());
+                wasi.env("LOVAGE_TASK_ID", attempt.task_id.as_str());
+                wasi.env("LOVAGE_ATTEMPT", attempt.attempt.to_string());
+                wasi.env("LOVAGE_DEADLINE_MS", limits.attempt_timeout.as_millis().to_string());
+            }
+            Contract::Task => {
+                wasi.stdin(MemoryInputPipe::new(Bytes::new())).stdout(stdout.clone());
+            }
+        }
+        let (seed, insecure_seed) = seeds(&attempt);
+        wasi.wall_clock(Coarse(clock)).monotonic_clock(Coarse(clock)).max_random_size(RANDOM_BYTES_MAX);
+        wasi.secure_random(StdRng::from_seed(seed)).insecure_random(StdRng::from_seed(seed));
+        wasi.insecure_random_seed(insecure_seed);
+        Self {
+            limiter: Limiter::new(&limits),
+            notes,
+            output,
+            attempt,
+            cancel,
+            attempt_timeout: limits.attempt_timeout,
+            output_bytes_max: limits.output_bytes,
+            wasi: wasi.build_p1(),
+            lines,
+        }
+    }
+
+    pub(super) const fn wasi_p1(&mut self) -> &mut WasiP1Ctx {
+        &mut self.wasi
+    }
+
+    /// Passes on lines that have no end.
+    pub(super) fn finish_lines(&self) {
+        self.lines.iter().for_each(Lines::finish);
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.ctx()
+    }
+}
+
+/// A fresh store with every limit set: start functions run when it is instantiated.
+///
+/// # Errors
+/// An engine without fuel, which ours are not.
+pub(super) fn store(engine: &Engine, contract: Contract, invocation: Invocation) -> wasmtime::Result<Store<Guest>> {
+    let Limits { fuel, output_bytes, .. } = invocation.limits;
+    let mut store = Store::new(engine, Guest::new(contract, invocation));
+    store.limiter(|guest| &mut guest.limiter);
+    store.set_fuel(fuel.unwrap_or(u64::MAX))?;
+    store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
+    // An output may pass in one call.
+    let host_call_bytes = HOST_CALL_BYTES.saturating_add(output_bytes);
+    store.set_hostcall_fuel(usize::try_from(host_call_bytes).unwrap_or(usize::MAX));
+    store.set_max_component_handles(HANDLES_MAX);
+    store.call_hook_async(GiveWay { last: std::sync::Mutex::new(Instant::now()) });
+    Ok(store)
+}
+
+/// Makes a guest that spends its time in host calls give way, as fuel does to one that computes: only then can its
+/// deadline or a cancel end it, and only then do others on its thread go on.
+struct GiveWay {
+    last: std::sync::Mutex<Instant>,
+}
+
+impl GiveWay {
+    fn is_due(&self) -> bool {
+        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = last.elapsed() >= HOST_CALL_SLICE;
+        if due {
+            *last = Instant::now();
+        }
+        due
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl CallHookHandler<Guest> for GiveWay {
+    async fn handle_call_event(&self, _: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
+        if matches!(event, CallHook::ReturningFromHost) && self.is_due() {
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+}
+
+/// The same numbers for every try of an attempt, and others for the next attempt and for every other task.
+fn seeds(attempt: &Attempt) -> ([u8; 32], u128) {
+    let hash = |purpose: &str| -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        for part in [purpose, attempt.tenant.as_str(), attempt.task_id.as_str()] {
+            hasher.update(part.as_bytes());
+            hasher.update([0]);
+        }
+        hasher.update(attempt.attempt.to_le_bytes());
+        hasher.finalize().into()
+    };
+    let insecure = hash("insecure").iter().take(16).fold(0u128, |seed, byte| (seed << 8) | u128::from(*byte));
+    (hash("random"), insecure)
+}
+
+/// A clock rounded down to milliseconds.
+struct Coarse(Clock);
+
+impl HostWallClock for Coarse {
+    fn resolution(&self) -> Duration {
+        CLOCK_RESOLUTION
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.now().as_millis()).unwrap_or(0))
+    }
+}
+
+impl HostMonotonicClock for Coarse {
+    fn resolution(&self) -> u64 {
+        u64::try_from(CLOCK_RESOLUTION.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn now(&self) -> u64 {
+        let millis = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        millis.saturating_mul(1_000_000)
+    }
+}

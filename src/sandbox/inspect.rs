@@ -1,0 +1,300 @@
+//! What a parser can say of an upload before any compiler sees it: a pure function over bytes.
+//!
+//! **Invariant:** every section is counted before it is read, so that the work is bounded by the size of the file.
+
+use std::borrow::Cow;
+
+use wasmparser::{
+    ComponentExternalKind, Encoding, ExternalKind, FuncValidatorAllocations, Parser, Payload, TypeRef, ValidPayload,
+    Validator,
+};
+
+use super::engine::FEATURES;
+use super::preview1;
+use super::rejection::Rejection;
+use crate::model::Contract;
+
+/// The largest module: three times CPython, the largest measured.
+pub const MODULE_BYTES_MAX: usize = 64 << 20;
+
+/// The longest function body. The largest seen in a legitimate module is 427 KB (CPython's interpreter loop).
+const BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// Caps of what a compiler is given. CPython with extensions has 40,000 functions; the rest is far above what was seen.
+const SECTIONS_MAX: u64 = 50_000;
+const FUNCTIONS_MAX: u64 = 200_000;
+const TYPES_MAX: u64 = 100_000;
+const IMPORTS_MAX: u64 = 20_000;
+const EXPORTS_MAX: u64 = 100_000;
+const NESTING_MAX: u64 = 8;
+const CUSTOM_SECTIONS_MAX: u64 = 2_000;
+
+/// Debug information may be most of a file.
+const CUSTOM_BYTES_MAX: u64 = 48 << 20;
+
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// What was found in an upload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection<'a> {
+    /// How the module is called.
+    pub contract: Contract,
+    /// What is to be stored: the bytes themselves, or the component that they were turned into.
+    pub stored: Cow<'a, [u8]>,
+    /// What the module asks of its host, as in `wasi_snapshot_preview1.fd_write` or `wasi:cli/stdout@0.2.0`.
+    pub imports: Vec<String>,
+    /// What it exports.
+    pub exports: Vec<String>,
+    /// Functions with a body.
+    pub functions: u64,
+    /// Bytes of code of the longest of them.
+    pub body_bytes_max: u64,
+    /// Bytes of linear memory that an instance begins with.
+    pub memory_min_bytes: u64,
+}
+
+/// Checks an upload by parsing it, and finds its contract.
+///
+/// # Errors
+/// Whatever keeps the platform from running it, named.
+pub fn inspect(bytes: &[u8]) -> Result<Inspection<'_>, Rejection> {
+    if bytes.len() > MODULE_BYTES_MAX {
+        return Err(Rejection::TooLarge { size: bytes.len() as u64, max: MODULE_BYTES_MAX as u64 });
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(Rejection::NotWasm);
+    }
+    let found = Scan::of(bytes)?;
+    if found.encoding == Encoding::Module && found.carries_component_type {
+        let component = encode(bytes)?;
+        let found = Scan::of(&component)?;
+        return found.conclude(Cow::Owned(component));
+    }
+    found.conclude(Cow::Borrowed(bytes))
+}
+
+/// Turns a core module that carries its component type into a component.
+fn encode(bytes: &[u8]) -> Result<Vec<u8>, Rejection> {
+    let encoded = std::panic::catch_unwind(|| {
+        wit_component::ComponentEncoder::default().validate(true).module(bytes).and_then(|mut encoder| encoder.encode())
+    });
+    match encoded {
+        Ok(Ok(component)) => Ok(component),
+        Ok(Err(error)) => Err(Rejection::NotAComponent { message: format!("{error:#}") }),
+        // The encoder asserts what it expects of toolchains; an upload may be anything.
+        Err(_) => Err(Rejection::NotAComponent { message: "the component type and the module do not fit".to_owned() }),
+    }
+}
+
+/// What one pass over the bytes collects.
+struct Scan {
+    encoding: Encoding,
+    carries_component_type: bool,
+    imports: Vec<Import>,
+    exports: Vec<Export>,
+    counts: Counts,
+    body_bytes_max: u64,
+    memory_min_bytes: u64,
+}
+
+struct Import {
+    name: String,
+    is_function: bool,
+}
+
+struct Export {
+    name: String,
+    is_function: bool,
+}
+
+#[derive(Default)]
+struct Counts {
+    sections: u64,
+    functions: u64,
+    types: u64,
+    imports: u64,
+    exports: u64,
+    custom_sections: u64,
+    custom_bytes: u64,
+}
+
+fn count(held: &mut u64, more: u64, what: &'static str, max: u64) -> Result<(), Rejection> {
+    *held = held.saturating_add(more);
+    if *held > max { Err(Rejection::TooMany { what, count: *held, max }) } else { Ok(()) }
+}
+
+fn invalid(error: impl std::fmt::Display) -> Rejection {
+    Rejection::Invalid { message: error.to_string() }
+}
+
+impl Scan {
+    fn of(bytes: &[u8]) -> Result<Self, Rejection> {
+        let mut scan = Self {
+            encoding: Encoding::Module,
+            carries_component_type: false,
+            imports: Vec::new(),
+            exports: Vec::new(),
+            counts: Counts::default(),
+            body_bytes_max: 0,
+            memory_min_bytes: 0,
+        };
+        let mut validator = Validator::new_with_features(FEATURES);
+        let mut allocations = FuncValidatorAllocations::default();
+        let mut depth: u64 = 0;
+        for payload in Parser::new(0).parse_all(bytes) {
+            let payload = payload.map_err(invalid)?;
+            scan.count(&payload)?;
+            scan.collect(&payload, depth)?;
+            match validator.payload(&payload).map_err(invalid)? {
+                ValidPayload::Parser(_) => count(&mut depth, 1, "nested components", NESTING_MAX)?,
+                ValidPayload::End(_) => depth = depth.saturating_sub(1),
+                ValidPayload::Func(function, body) => {
+                    let mut function = function.into_validator(allocations);
+                    function.validate(&body).map_err(invalid)?;
+                    allocations = function.into_allocations();
+                }
+                ValidPayload::Ok => {}
+            }
+        }
+        Ok(scan)
+    }
+
+    fn count(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
+        let counts = &mut self.counts;
+        if !matches!(payload, Payload::CodeSectionEntry(_) | Payload::End(_)) {
+            count(&mut counts.sections, 1, "sections", SECTIONS_MAX)?;
+        }
+        match payload {
+            Payload::TypeSection(reader) => count(&mut counts.types, reader.count().into(), "types", TYPES_MAX),
+            Payload::CoreTypeSection(reader) => count(&mut counts.types, reader.count().into(), "types", TYPES_MAX),
+            Payload::ComponentTypeSection(reader) => {
+                count(&mut counts.types, reader.count().into(), "types", TYPES_MAX)
+            }
+            Payload::ImportSection(reader) => count(&mut counts.imports, reader.count().into(), "imports", IMPORTS_MAX),
+            Payload::ComponentImportSection(reader) => {
+                count(&mut counts.imports, reader.count().into(), "imports", IMPORTS_MAX)
+            }
+            Payload::ExportSection(reader) => count(&mut counts.exports, reader.count().into(), "exports", EXPORTS_MAX),
+            Payload::ComponentExportSection(reader) => {
+                count(&mut counts.exports, reader.count().into(), "exports", EXPORTS_MAX)
+            }
+            Payload::FunctionSection(reader) => {
+                count(&mut counts.functions, reader.count().into(), "functions", FUNCTIONS_MAX)
+            }
+            Payload::CodeSectionEntry(body) => {
+                let bytes = body.as_bytes().len() as u64;
+                self.body_bytes_max = self.body_bytes_max.max(bytes);
+                count(&mut 0, bytes, "bytes of code in one function", BODY_BYTES_MAX)
+            }
+            Payload::CustomSection(section) => {
+                count(&mut counts.custom_sections, 1, "custom sections", CUSTOM_SECTIONS_MAX)?;
+                let bytes = section.data().len() as u64;
+                count(&mut counts.custom_bytes, bytes, "bytes of custom sections", CUSTOM_BYTES_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Keeps what the contract is found from; inside of nested modules only memory matters.
+    fn collect(&mut self, payload: &Payload<'_>, depth: u64) -> Result<(), Rejection> {
+        match payload {
+            Payload::MemorySection(reader) => {
+                for memory in reader.clone() {
+                    let bytes = memory.map_err(invalid)?.initial.saturating_mul(PAGE_BYTES);
+                    self.memory_min_bytes = self.memory_min_bytes.saturating_add(bytes);
+                }
+            }
+            Payload::Version { encoding, .. } if depth == 0 => self.encoding = *encoding,
+            Payload::CustomSection(section) if depth == 0 => {
+                self.carries_component_type |= section.name().starts_with("component-type");
+            }
+            Payload::ImportSection(reader) if depth == 0 => {
+                for import in reader.clone().into_imports() {
+                    let import = import.map_err(invalid)?;
+                    let is_function = matches!(import.ty, TypeRef::Func(_));
+                    self.imports.push(Import { name: format!("{}.{}", import.module, import.name), is_function });
+                }
+            }
+            Payload::ExportSection(reader) if depth == 0 => {
+                for export in reader.clone() {
+                    let export = export.map_err(invalid)?;
+                    let is_function = export.kind == ExternalKind::Func;
+                    self.exports.push(Export { name: export.name.to_owned(), is_function });
+                }
+            }
+            Payload::ComponentImportSection(reader) if depth == 0 => {
+                for import in reader.clone() {
+                    let name = import.map_err(invalid)?.name.name.to_owned();
+                    self.imports.push(Import { name, is_function: false });
+                }
+            }
+            Payload::ComponentExportSection(reader) if depth == 0 => {
+                for export in reader.clone() {
+                    let export = export.map_err(invalid)?;
+                    let is_function = export.kind == ComponentExternalKind::Func;
+                    self.exports.push(Export { name: export.name.name.to_owned(), is_function });
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn conclude(self, stored: Cow<'_, [u8]>) -> Result<Inspection<'_>, Rejection> {
+        let contract = match self.encoding {
+            Encoding::Module => self.core_contract()?,
+            Encoding::Component => self.component_contract()?,
+        };
+        Ok(Inspection {
+            contract,
+            stored,
+            imports: self.imports.into_iter().map(|import| import.name).collect(),
+            exports: self.exports.into_iter().map(|export| export.name).collect(),
+            functions: self.counts.functions,
+            body_bytes_max: self.body_bytes_max,
+            memory_min_bytes: self.memory_min_bytes,
+        })
+    }
+
+    fn core_contract(&self) -> Result<Contract, Rejection> {
+        for import in &self.imports {
+            if !(import.is_function && preview1::offers(&import.name)) {
+                let offered = "a core module may import the functions of wasi_snapshot_preview1";
+                return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
+            }
+        }
+        if self.exports_function("_start") {
+            return Ok(Contract::Command);
+        }
+        Err(Rejection::NoContract {
+            rule: "a core module must export _start, or carry the component type of lovage:task",
+        })
+    }
+
+    fn component_contract(&self) -> Result<Contract, Rejection> {
+        for import in &self.imports {
+            if import.name.starts_with("wasi:http/") {
+                return Err(Rejection::NotOffered { name: import.name.clone() });
+            }
+            if !INTERFACES.iter().any(|prefix| import.name.starts_with(prefix)) {
+                let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, filesystem, io, random and sockets";
+                return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
+            }
+        }
+        if self.exports_function("describe") && self.exports_function("run") {
+            return Ok(Contract::Task);
+        }
+        if self.exports.iter().any(|export| export.name.starts_with("wasi:cli/run@0.2.")) {
+            return Ok(Contract::CommandComponent);
+        }
+        Err(Rejection::NoContract { rule: "a component must export describe and run of lovage:task, or wasi:cli/run" })
+    }
+
+    fn exports_function(&self, name: &str) -> bool {
+        self.exports.iter().any(|export| export.is_function && export.name == name)
+    }
+}
+
+/// What the linker offers to components. All of WASI here is inert: no directories, no addresses, no names.
+const INTERFACES: [&str; 7] =
+    ["lovage:task/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];

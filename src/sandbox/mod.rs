@@ -1,0 +1,226 @@
+//! Runs guests: a fresh instance for every invocation, within limits that really trap.
+//!
+//! What a guest does, however it ends, is a [`Report`]; what the world does is an [`Error`]; a module that is no good is a
+//! [`Rejection`]. Reading order: [`inspect`](inspect()) looks at an upload, `compile` turns it into machine code in a child
+//! process, `artifact` keeps that on disk, `module` links it, `guest` is the state beside an instance, `run` calls it, and
+//! `command` and `task` are the contracts.
+//!
+//! **Invariant:** no guest code runs on a thread of the caller, and none before every limit of its store is set.
+//! **Invariant:** no instance serves two invocations.
+//! **Invariant:** a panic in here ends one invocation, never the process.
+//! **Invariant:** nothing here names a broker or a host: `sandbox` stands on `model` alone.
+
+mod artifact;
+mod command;
+mod compile;
+mod config;
+mod engine;
+mod error;
+mod guest;
+mod hot;
+mod inspect;
+mod invocation;
+mod limiter;
+mod load;
+mod module;
+mod notes;
+mod preview1;
+mod rejection;
+mod run;
+mod stdio;
+mod task;
+mod trap;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::json;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+pub use compile::compile_child;
+pub use config::{Compiler, Config};
+pub use error::Error;
+pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
+pub use invocation::{Attempt, Cancel, Invocation, Level, Note, Report};
+pub use module::Module;
+pub use rejection::Rejection;
+
+use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Timestamp};
+use load::Inner;
+use module::Linked;
+use run::Ending;
+
+/// The place where guests run. Clones are one and the same; the last one that goes stops what still runs.
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    inner: Arc<Inner>,
+}
+
+/// What a sandbox has done and holds, for gauges and tests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Modules that were compiled.
+    pub compiled: u64,
+    /// Modules that were loaded from their artifacts on disk.
+    pub loaded: u64,
+    /// Modules that are loaded now.
+    pub hot_modules: usize,
+    /// Bytes of their artifacts.
+    pub hot_bytes: u64,
+    /// Invocations that could begin now.
+    pub slots_free: usize,
+}
+
+impl Sandbox {
+    /// Makes a sandbox with threads of its own.
+    ///
+    /// # Errors
+    /// A cache directory that cannot be used, or a machine on which the engine cannot run.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        Ok(Self { inner: Arc::new(Inner::new(config)?) })
+    }
+
+    /// The module of this digest, if it is loaded or its artifact is on disk.
+    ///
+    /// # Errors
+    /// A disk that fails; an artifact that is not authentic counts as missing.
+    pub async fn loaded(&self, digest: &Digest, contract: Contract) -> Result<Option<Arc<Module>>, Error> {
+        if let Some(module) = self.inner.hot(digest) {
+            return Ok(Some(module));
+        }
+        let (inner, digest) = (Arc::clone(&self.inner), *digest);
+        self.on_own_threads(async move { inner.from_disk(digest, contract).await }).await
+    }
+
+    /// The module of this digest from its bytes: checked, compiled in a child process, stored and loaded. Calls for one
+    /// digest at the same time compile it once.
+    ///
+    /// # Errors
+    /// A rejection if the module is at fault, else what kept it from being compiled, stored or loaded.
+    pub async fn load(&self, digest: &Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
+        if let Some(module) = self.inner.hot(digest) {
+            return Ok(module);
+        }
+        let (inner, digest) = (Arc::clone(&self.inner), *digest);
+        self.on_own_threads(async move { inner.from_bytes(digest, bytes).await }).await
+    }
+
+    /// What a module of the SDK's contract says of its tasks; a command describes none.
+    ///
+    /// # Errors
+    /// A rejection if `describe` fails, or names what cannot be a task.
+    pub async fn describe(&self, module: &Arc<Module>) -> Result<Vec<TaskDescription>, Error> {
+        let permit = self.slot().await?;
+        let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
+        self.on_own_threads(async move {
+            let Linked::Task(pre) = &module.linked else { return Ok(Vec::new()) };
+            let invocation = describing()?;
+            let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
+            let mut store =
+                guest::store(&inner.engine, module.contract(), invocation).map_err(Error::engine("make a store"))?;
+            let ending = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
+            let described = match ending {
+                Ending::Returned(Ok(described)) => Ok(task::descriptions(described)?),
+                Ending::Returned(Err(error)) => Err(trap::failure(&error, store.data()).to_string()),
+                Ending::Deadline | Ending::Cancelled => Err(format!("it takes more than {} s", timeout.as_secs())),
+            };
+            drop((store, permit));
+            described.map_err(|message| Rejection::BadDescription { message }.into())
+        })
+        .await
+    }
+
+    /// Calls a module in a fresh instance. A guest that fails, and whatever else goes wrong, is the report's outcome.
+    ///
+    /// Waits for a slot first. Dropping the future stops the guest.
+    pub async fn invoke(&self, module: Arc<Module>, mut invocation: Invocation) -> Report {
+        let cancel = invocation.cancel.clone();
+        let permit = tokio::select! {
+            permit = self.slot() => permit,
+            () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
+        };
+        let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
+        let (engine, grace) = (self.inner.engine.clone(), self.inner.config.cancel_grace);
+        invocation.limits.memory_bytes = invocation.limits.memory_bytes.min(self.inner.config.memory_bytes_max);
+        let task = self.inner.handle().spawn(async move {
+            let report = run::run(&engine, &module, invocation, grace).await;
+            // The store is gone by now, so that the pool has room for whoever gets this slot.
+            drop(permit);
+            report
+        });
+        match AbortOnDropHandle::new(task).await {
+            Ok(report) => report,
+            Err(error) if error.is_panic() => {
+                tracing::error!(%error, "a guest made the sandbox panic");
+                Report::without_guest(platform_fault("sandbox_bug"))
+            }
+            Err(_) => Report::without_guest(platform_fault("sandbox_stopped")),
+        }
+    }
+
+    /// What it has done and holds.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let (hot_modules, hot_bytes) = self.inner.hot_held();
+        Stats {
+            compiled: self.inner.compiled.load(Ordering::Relaxed),
+            loaded: self.inner.loaded.load(Ordering::Relaxed),
+            hot_modules,
+            hot_bytes,
+            slots_free: self.inner.slots.available_permits(),
+        }
+    }
+
+    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
+        Arc::clone(&self.inner.slots).acquire_owned().await.map_err(|_| Error::Stopped)
+    }
+
+    /// Runs work on the sandbox's threads; it ends when its caller goes.
+    async fn on_own_threads<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        match AbortOnDropHandle::new(self.inner.handle().spawn(work)).await {
+            Ok(result) => result,
+            Err(error) if error.is_panic() => Err(Error::Engine { doing: "load a module", message: error.to_string() }),
+            Err(_) => Err(Error::Stopped),
+        }
+    }
+}
+
+/// A fault of ours fails the attempt that met it, as a trap does: another attempt may fare better.
+fn platform_fault(code: &'static str) -> Failure {
+    Failure::new(Kind::Trap, "the sandbox could not go on").with_detail(json!({ "code": code }))
+}
+
+/// The call of `describe`, under limits of its own.
+fn describing() -> Result<Invocation, Error> {
+    let (notes, _) = mpsc::channel(1);
+    let id = "describe".parse().map_err(|error| Error::Engine { doing: "name a call", message: format!("{error}") })?;
+    Ok(Invocation {
+        attempt: Attempt::describing(id),
+        input: Bytes::new(),
+        limits: Limits {
+            fuel: Some(DESCRIBE_FUEL),
+            memory_bytes: DESCRIBE_MEMORY_BYTES,
+            attempt_timeout: DESCRIBE_TIMEOUT,
+            output_bytes: DESCRIBE_BYTES_MAX,
+            log_bytes: 0,
+            ..Limits::default()
+        },
+        manifest: Arc::default(),
+        now: Timestamp::default(),
+        notes,
+        cancel: Cancel::default(),
+    })
+}
+
+/// A list of constants: half a second of a tight loop is plenty, even for an interpreter that starts first.
+const DESCRIBE_FUEL: u64 = 10_000_000_000;
+const DESCRIBE_MEMORY_BYTES: u64 = 256 << 20;
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
+const DESCRIBE_BYTES_MAX: u64 = 4 << 20;

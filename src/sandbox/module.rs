@@ -1,0 +1,113 @@
+//! A loaded module: its machine code, linked once with what its contract offers.
+
+use wasmtime::component::Linker as ComponentLinker;
+use wasmtime::{Engine, InstancePre, Linker, Store};
+use wasmtime_wasi::p2::bindings::CommandPre;
+
+use super::artifact::Code;
+use super::error::Error;
+use super::guest::Guest;
+use super::rejection::Rejection;
+use super::task::TaskPre;
+use super::{command, task};
+use crate::model::{Contract, Digest};
+
+/// A module that is ready to be invoked.
+pub struct Module {
+    digest: Digest,
+    contract: Contract,
+    artifact_bytes: u64,
+    pub(super) linked: Linked,
+}
+
+/// Code with its imports resolved: an instance of it is made for every invocation.
+pub(super) enum Linked {
+    Command(InstancePre<Guest>),
+    CommandComponent(CommandPre<Guest>),
+    Task(TaskPre<Guest>),
+}
+
+impl Module {
+    /// The digest of its Wasm.
+    #[must_use]
+    pub const fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// How it is called.
+    #[must_use]
+    pub const fn contract(&self) -> Contract {
+        self.contract
+    }
+
+    /// Bytes of its artifact, which is mapped while the module is loaded.
+    #[must_use]
+    pub const fn artifact_bytes(&self) -> u64 {
+        self.artifact_bytes
+    }
+}
+
+impl std::fmt::Debug for Module {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?} module {}", self.contract, self.digest)
+    }
+}
+
+/// What modules may import, by kind. Everything in it that could reach outside is inert.
+pub(super) struct Linkers {
+    core: Linker<Guest>,
+    component: ComponentLinker<Guest>,
+}
+
+impl Linkers {
+    pub(super) fn new(engine: &Engine) -> Result<Self, Error> {
+        let mut core = Linker::new(engine);
+        let mut component = ComponentLinker::new(engine);
+        wasmtime_wasi::p1::add_to_linker_async(&mut core, Guest::wasi_p1)
+            .and_then(|()| wasmtime_wasi::p2::add_to_linker_async(&mut component))
+            .and_then(|()| task::link(&mut component))
+            .map_err(Error::engine("link what guests may import"))?;
+        Ok(Self { core, component })
+    }
+
+    /// Links code that was compiled from the module of this digest.
+    pub(super) fn link(
+        &self,
+        digest: Digest,
+        contract: Contract,
+        code: &Code,
+        artifact_bytes: u64,
+    ) -> Result<Module, Error> {
+        let linked = match (contract, code) {
+            (Contract::Command, Code::Module(module)) => self.core.instantiate_pre(module).map(Linked::Command),
+            (Contract::CommandComponent, Code::Component(component)) => {
+                self.component.instantiate_pre(component).and_then(CommandPre::new).map(Linked::CommandComponent)
+            }
+            (Contract::Task, Code::Component(component)) => {
+                self.component.instantiate_pre(component).and_then(TaskPre::new).map(Linked::Task)
+            }
+            (Contract::Command, Code::Component(_)) | (_, Code::Module(_)) => {
+                Err(wasmtime::Error::msg("the artifact is of another contract"))
+            }
+        };
+        let linked = linked.map_err(|error| Rejection::DoesNotLink { message: format!("{error:#}") })?;
+        Ok(Module { digest, contract, artifact_bytes, linked })
+    }
+}
+
+/// What a call into a guest came back with.
+pub(super) enum Returned {
+    Exit(i32),
+    Task(Box<Result<task::TaskOutcome, task::TaskFailure>>),
+}
+
+impl Linked {
+    /// Makes an instance and calls it.
+    pub(super) async fn call(&self, store: &mut Store<Guest>, input: &bytes::Bytes) -> wasmtime::Result<Returned> {
+        match self {
+            Self::Command(pre) => command::call_core(pre, store).await.map(Returned::Exit),
+            Self::CommandComponent(pre) => command::call_component(pre, store).await.map(Returned::Exit),
+            Self::Task(pre) => task::call(pre, store, input).await.map(Box::new).map(Returned::Task),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What a guest says while it runs: bounded, never waited for.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::mpsc::Sender;
+
+use super::invocation::{Level, Note};
+use crate::model::Timestamp;
+
+/// Lines of one attempt, besides its bytes: a flood of empty lines costs, too.
+pub(super) const LOG_LINES_MAX: u64 = 100_000;
+
+/// Progress reports of one attempt; nobody looks at more.
+const PROGRESS_MAX: u64 = 10_000;
+
+/// Text of one progress report.
+const PROGRESS_NOTE_BYTES_MAX: usize = 1_024;
+
+/// The notes of one invocation, shared by its stdout, its stderr and its host calls.
+#[derive(Clone, Debug)]
+pub(super) struct Notes(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    sink: Sender<Note>,
+    clock: Clock,
+    log_bytes_max: u64,
+    log_bytes_left: u64,
+    log_lines_left: u64,
+    log_is_cut: bool,
+    progress_left: u64,
+    dropped: u64,
+    last_line: String,
+}
+
+/// The time of an invocation: what the host said at hand-over, and what has passed since.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    pub(super) handed_over: Timestamp,
+    pub(super) since: Instant,
+}
+
+impl Clock {
+    pub(super) fn now(&self) -> Timestamp {
+        self.handed_over.after(self.since.elapsed())
+    }
+}
+
+impl Notes {
+    pub(super) fn new(sink: Sender<Note>, clock: Clock, log_bytes_max: u64) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            sink,
+            clock,
+            log_bytes_max,
+            log_bytes_left: log_bytes_max,
+            log_lines_left: LOG_LINES_MAX,
+            log_is_cut: false,
+            progress_left: PROGRESS_MAX,
+            dropped: 0,
+            last_line: String::new(),
+        })))
+    }
+
+    /// Passes a line on while the budget lasts; the first one beyond it leaves a note that the log is cut.
+    pub(super) fn log(&self, level: Level, line: &str) {
+        let mut state = self.lock();
+        if state.log_is_cut {
+            return;
+        }
+        let bytes = line.len() as u64;
+        if bytes > state.log_bytes_left || state.log_lines_left == 0 {
+            state.log_is_cut = true;
+            let whole = usize::try_from(state.log_bytes_left).unwrap_or(usize::MAX);
+            let part = cut(line, whole);
+            if !part.is_empty() {
+                state.send_log(level, part);
+            }
+            let what = if state.log_lines_left == 0 {
+                format!("log cut at {LOG_LINES_MAX} lines")
+            } else {
+                format!("log cut at {} bytes", state.log_bytes_max)
+            };
+            state.send_log(Level::Warn, &what);
+            return;
+        }
+        state.log_bytes_left = state.log_bytes_left.saturating_sub(bytes);
+        state.log_lines_left = state.log_lines_left.saturating_sub(1);
+        state.send_log(level, line);
+    }
+
+    pub(super) fn progress(&self, done: f64, total: Option<f64>, note: Option<&str>) {
+        let mut state = self.lock();
+        if state.progress_left == 0 {
+            state.dropped = state.dropped.saturating_add(1);
+            return;
+        }
+        state.progress_left = state.progress_left.saturating_sub(1);
+        let note = note.map(|note| cut(note, PROGRESS_NOTE_BYTES_MAX).to_owned());
+        state.send(Note::Progress { done, total, note });
+    }
+
+    /// Keeps a line of stderr for the message of a failure.
+    pub(super) fn remember(&self, line: &str) {
+        if !line.trim().is_empty() {
+            let mut state = self.lock();
+            state.last_line.clear();
+            state.last_line.push_str(line);
+        }
+    }
+
+    /// The last line of stderr that was not empty.
+    pub(super) fn last_line(&self) -> String {
+        self.lock().last_line.clone()
+    }
+
+    pub(super) fn dropped(&self) -> u64 {
+        self.lock().dropped
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn send_log(&mut self, level: Level, line: &str) {
+        let at = self.clock.now();
+        self.send(Note::Log { level, message: line.to_owned(), at });
+    }
+
+    fn send(&mut self, note: Note) {
+        if self.sink.try_send(note).is_err() {
+            self.dropped = self.dropped.saturating_add(1);
+        }
+    }
+}
+
+/// The longest beginning of `text` of at most `bytes` bytes that ends between characters.
+pub(super) fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}

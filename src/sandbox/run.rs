@@ -1,0 +1,116 @@
+//! One invocation from its store to its report: the deadline, the cancel, and what was taken.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use wasmtime::{Engine, Store};
+
+use super::engine::FUEL_YIELD_INTERVAL;
+use super::guest::{self, Guest};
+use super::invocation::{Cancel, Invocation, Report};
+use super::module::{Module, Returned};
+use super::{command, task, trap};
+use crate::model::{Failure, Kind, Outcome};
+
+/// How a call into a guest ended.
+pub(super) enum Ending<T> {
+    /// By itself, or by a trap.
+    Returned(wasmtime::Result<T>),
+    /// Stopped at its deadline.
+    Deadline,
+    /// Stopped because it was cancelled.
+    Cancelled,
+}
+
+/// Runs `call` until it ends, its deadline passes or it is cancelled. Dropping the call is what stops the guest, which
+/// gives way often enough (fuel, host calls) for that to be within microseconds.
+pub(super) async fn drive<T>(
+    call: impl Future<Output = wasmtime::Result<T>>,
+    timeout: Duration,
+    cancel: &Cancel,
+    grace: Duration,
+) -> Ending<T> {
+    let mut call = pin!(call);
+    let mut deadline = Instant::now() + timeout;
+    let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
+    let mut cancelled = pin!(cancel.token().cancelled());
+    let mut is_cancelled = false;
+    poll_fn(|context| {
+        if let Poll::Ready(result) = call.as_mut().poll(context) {
+            return Poll::Ready(Ending::Returned(result));
+        }
+        if !is_cancelled && cancelled.as_mut().poll(context).is_ready() {
+            is_cancelled = true;
+            if !cancel.is_watched() {
+                return Poll::Ready(Ending::Cancelled);
+            }
+            deadline = deadline.min(Instant::now() + grace);
+            timer.as_mut().reset(deadline.into());
+        }
+        // The clock itself is asked, too: on a thread that guests keep busy, timers fire late.
+        if timer.as_mut().poll(context).is_ready() || Instant::now() >= deadline {
+            return Poll::Ready(if is_cancelled { Ending::Cancelled } else { Ending::Deadline });
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Calls a module in a store of its own.
+pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation, grace: Duration) -> Report {
+    let (input, cancel, manifest) = (invocation.input.clone(), invocation.cancel.clone(), invocation.manifest.clone());
+    let limits = invocation.limits;
+    let began = Instant::now();
+    let mut store = match guest::store(engine, module.contract(), invocation) {
+        Ok(store) => store,
+        Err(error) => return Report::without_guest(Failure::new(Kind::Trap, format!("{error:#}"))),
+    };
+    let ending = drive(module.linked.call(&mut store, &input), limits.attempt_timeout, &cancel, grace).await;
+    let guest = store.data();
+    guest.finish_lines();
+    let is_exact = matches!(ending, Ending::Returned(Ok(_)));
+    let outcome = match ending {
+        Ending::Returned(Ok(Returned::Exit(code))) => command::outcome(code, guest, manifest.flows),
+        Ending::Returned(Ok(Returned::Task(returned))) => task::outcome(*returned, limits.output_bytes),
+        Ending::Returned(Err(error)) => Outcome::Failed(trap::failure(&error, guest)),
+        Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
+        Ending::Cancelled => Outcome::Failed(cancelled()),
+    };
+    Report {
+        outcome,
+        fuel_used: fuel_used(&store, limits.fuel, is_exact),
+        memory_peak_bytes: guest.limiter.memory_peak_bytes(),
+        duration: began.elapsed(),
+        notes_dropped: guest.notes.dropped(),
+    }
+}
+
+/// A guest that is stopped, or traps, takes what it used since it last gave way to its grave: it is billed for all of it.
+fn fuel_used(store: &Store<Guest>, fuel: Option<u64>, is_exact: bool) -> u64 {
+    let budget = fuel.unwrap_or(u64::MAX);
+    let used = budget.saturating_sub(store.get_fuel().unwrap_or(0));
+    if is_exact { used } else { used.saturating_add(FUEL_YIELD_INTERVAL).min(budget) }
+}
+
+fn deadline(timeout: Duration) -> Failure {
+    Failure::new(Kind::Deadline, format!("the task ran past its {} ms", timeout.as_millis()))
+}
+
+pub(super) fn cancelled() -> Failure {
+    Failure::new(Kind::Cancelled, "the task was cancelled")
+}
+
+impl Report {
+    /// The report of an invocation that reached no guest.
+    pub(super) const fn without_guest(failure: Failure) -> Self {
+        Self {
+            outcome: Outcome::Failed(failure),
+            fuel_used: 0,
+            memory_peak_bytes: 0,
+            duration: Duration::ZERO,
+            notes_dropped: 0,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Names how a guest ended that did not return: every trap has a stable code.
+
+use serde_json::json;
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use super::guest::Guest;
+use crate::model::{Failure, Kind};
+
+/// Frames of a backtrace that a failure keeps.
+const FRAMES_MAX: usize = 20;
+
+/// The longest name of a frame: mangled names of generic code reach kilobytes.
+const FRAME_BYTES_MAX: usize = 200;
+
+/// The failure for an error of the engine, named by its cause: a limit that was hit comes before the trap that followed.
+pub(super) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
+    let trap = error.downcast_ref::<Trap>().copied();
+    if guest.output.has_exceeded() {
+        return output_limit(guest.output_bytes_max);
+    }
+    if trap == Some(Trap::OutOfFuel) {
+        return Failure::new(Kind::OutOfFuel, "the task used all its fuel").with_detail(detail("out_of_fuel", error));
+    }
+    if guest.limiter.has_refused() {
+        let code = trap.map_or("instantiation", code);
+        return Failure::new(Kind::MemoryLimit, "the task asked for more memory or table than it may have, and failed")
+            .with_detail(detail(code, error));
+    }
+    if let Some(I32Exit(exit)) = error.downcast_ref::<I32Exit>() {
+        // A component of the SDK's world that exits rather than return.
+        return Failure::new(Kind::Returned, format!("the task exited with code {exit}"))
+            .with_detail(json!({ "exit_code": exit }));
+    }
+    match trap {
+        Some(trap) => {
+            let text = trap.to_string();
+            let message = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
+            Failure::new(Kind::Trap, message).with_detail(detail(code(trap), error))
+        }
+        None => Failure::new(Kind::Trap, error.root_cause().to_string()).with_detail(detail("host_call", error)),
+    }
+}
+
+/// The failure of an output that is too large.
+pub(super) fn output_limit(bytes_max: u64) -> Failure {
+    Failure::new(Kind::OutputLimit, format!("the output is larger than {bytes_max} bytes"))
+}
+
+fn detail(code: &str, error: &wasmtime::Error) -> serde_json::Value {
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    let frames = backtrace.map(WasmBacktrace::frames).unwrap_or_default();
+    let names: Vec<String> = frames
+        .iter()
+        .take(FRAMES_MAX)
+        .map(|frame| match frame.func_name() {
+            Some(name) => super::notes::cut(name, FRAME_BYTES_MAX).to_owned(),
+            None => format!("function {}", frame.func_index()),
+        })
+        .collect();
+    json!({ "code": code, "backtrace": names })
+}
+
+/// The stable code of a trap. Those of features that are off share one.
+const fn code(trap: Trap) -> &'static str {
+    match trap {
+        Trap::StackOverflow => "stack_overflow",
+        Trap::MemoryOutOfBounds => "memory_out_of_bounds",
+        Trap::TableOutOfBounds => "table_out_of_bounds",
+        Trap::IndirectCallToNull => "indirect_call_to_null",
+        Trap::BadSignature => "bad_signature",
+        Trap::IntegerOverflow => "integer_overflow",
+        Trap::IntegerDivisionByZero => "integer_division_by_zero",
+        Trap::BadConversionToInteger => "bad_conversion_to_integer",
+        Trap::UnreachableCodeReached => "unreachable",
+        Trap::OutOfFuel => "out_of_fuel",
+        Trap::AllocationTooLarge => "allocation_too_large",
+        Trap::CannotEnterComponent => "cannot_enter_component",
+        Trap::CannotLeaveComponent => "cannot_leave_component",
+        Trap::InvalidChar => "invalid_char",
+        _ => "other",
+    }
+}
