@@ -1,11 +1,7 @@
-//! The one binary.
+//! The one binary: see [`lovage::cli`].
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    match args.next().as_deref() {
-        Some("compile-module") => lovage::sandbox::compile_child(args),
-        Some(_) | None => ExitCode::from(2),
-    }
+    lovage::cli::main()
 }

@@ -79,7 +79,9 @@ pub enum Error {
         state: State,
     },
     /// The version is there with other bytes.
-    #[error("push {module}@{version}: this version is there with other bytes, and a version never changes; push another version")]
+    #[error(
+        "push {module}@{version}: this version is there with other bytes, and a version never changes; push another version"
+    )]
     VersionTaken {
         /// The module.
         module: ModuleName,

@@ -198,7 +198,8 @@ impl Client {
     /// [`Error::ModuleMissing`], and what the broker fails with.
     pub async fn remove_module(&self, name: &ModuleName, version: &Version) -> Result<ModuleRecord, Error> {
         let subject = subject::module(&self.tenant, name, version);
-        let missing = || Error::ModuleMissing { module: name.clone(), version: Some(version.clone()), known: Vec::new() };
+        let missing =
+            || Error::ModuleMissing { module: name.clone(), version: Some(version.clone()), known: Vec::new() };
         let message = self.broker.streams.last(&subject).await?.ok_or_else(missing)?;
         let record = read(&message)?;
         if record.removed {

@@ -149,10 +149,12 @@ impl Attempt<'_> {
 
     /// Commits an end of a task that did not run here.
     async fn end(&self, attempt: u32, expected: u64, end: End) {
-        let usage = Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() };
+        let usage =
+            Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() };
         info!(state = %end.state(), failure = end.failure().map(tracing::field::display), "ended without running");
         let record = Record::Settled(Settled { end, usage });
-        if commit::commit(&self.shared.broker, self.subject, attempt, &record, Some(expected)).await == Written::Committed
+        if commit::commit(&self.shared.broker, self.subject, attempt, &record, Some(expected)).await
+            == Written::Committed
             && let Record::Settled(settled) = &record
         {
             self.shared.metrics.settled(settled);
@@ -192,7 +194,8 @@ impl Attempt<'_> {
         let task = &message.signature.task;
         let module = self.shared.catalogue.load(task).await?;
         if module.record.task(&task.task).is_none() {
-            let message = format!("module {}@{} has no task {:?}", task.module, module.record.version, task.task.as_str());
+            let message =
+                format!("module {}@{} has no task {:?}", task.module, module.record.version, task.task.as_str());
             return Err(Failure::new(Kind::TaskMissing, message));
         }
         let input = values::fetch(&self.shared.broker, &self.subject.tenant, &message.signature.input).await?;

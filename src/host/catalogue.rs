@@ -149,7 +149,11 @@ impl Catalogue {
             let Some(reader) = self.broker.objects.open(Bucket::Modules, &name).await? else { return Ok(None) };
             let mut bytes = Vec::new();
             let cap = sandbox::MODULE_BYTES_MAX as u64;
-            reader.take(cap + 1).read_to_end(&mut bytes).await.map_err(|error| broker::Error::Unavailable(error.to_string()))?;
+            reader
+                .take(cap + 1)
+                .read_to_end(&mut bytes)
+                .await
+                .map_err(|error| broker::Error::Unavailable(error.to_string()))?;
             Ok(Some(bytes))
         };
         match Patience::default().retry("fetch a module", fetch).await {

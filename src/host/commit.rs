@@ -4,8 +4,8 @@
 
 use crate::broker::patience::Patience;
 use crate::broker::{Broker, Publish, Schedule};
-use crate::model::lifecycle::{Record, Standing, standing};
 use crate::model::Timestamp;
+use crate::model::lifecycle::{Record, Standing, standing};
 use crate::protocol::subject::{self, TaskSubject};
 use crate::protocol::task::TaskMessage;
 use crate::store::records;

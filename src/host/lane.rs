@@ -8,8 +8,8 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::{Shared, attempt, queue_consumer};
-use crate::broker::{self, Deliveries, Delivery};
 use crate::broker::patience::Patience;
+use crate::broker::{self, Deliveries, Delivery};
 use crate::model::Queue;
 
 /// Serves `queue` with `slots` slots until `stop` fires, then waits for what runs, and hands back what runs too long.
@@ -20,7 +20,8 @@ pub(super) async fn run(
     stop: CancellationToken,
 ) -> Result<(), broker::Error> {
     let consumer = queue_consumer(&shared.config.tenant, &queue, shared.config.lease);
-    let begin = async { Patience::default().retry("take from the queue", || shared.broker.queues.consume(&consumer)).await };
+    let begin =
+        async { Patience::default().retry("take from the queue", || shared.broker.queues.consume(&consumer)).await };
     let Some(deliveries) = stop.run_until_cancelled(begin).await else { return Ok(()) };
     let mut deliveries = deliveries?;
     info!(%queue, slots, "serving");

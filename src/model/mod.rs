@@ -4,6 +4,7 @@
 //! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
 
 pub mod digest;
+pub mod level;
 pub mod lifecycle;
 pub mod limits;
 pub mod module;
@@ -14,6 +15,7 @@ pub mod signature;
 pub mod time;
 
 pub use digest::Digest;
+pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{HostId, ModuleName, Queue, TaskId, TaskName, TaskRef, Tenant, Version};

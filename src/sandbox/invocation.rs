@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::module::Manifest;
-use crate::model::{Limits, Outcome, TaskId, TaskName, Tenant, Timestamp};
+use crate::model::{Level, Limits, Outcome, TaskId, TaskName, Tenant, Timestamp};
 
 /// One call into a fresh instance of a module.
 #[derive(Clone, Debug)]
@@ -88,21 +88,6 @@ pub enum Note {
         /// A word for people.
         note: Option<String>,
     },
-}
-
-/// How grave a log line is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Finest.
-    Trace,
-    /// For the module's author.
-    Debug,
-    /// The ordinary; also what a command writes to stderr.
-    Info,
-    /// Something to look at.
-    Warn,
-    /// Something failed.
-    Error,
 }
 
 /// A handle that stops an invocation. Clones are one and the same.

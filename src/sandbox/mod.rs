@@ -45,7 +45,7 @@ pub use compile::compile_child;
 pub use config::{Compiler, Config};
 pub use error::Error;
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
-pub use invocation::{Attempt, Cancel, Invocation, Level, Note, Report};
+pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
 pub use rejection::Rejection;
 

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::Sender;
 
-use super::invocation::{Level, Note};
+use super::invocation::Note;
+use crate::model::Level;
 use crate::model::Timestamp;
 
 /// Lines of one attempt, besides its bytes: a flood of empty lines costs, too.

@@ -9,8 +9,8 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
-use super::invocation::Level;
 use super::notes::{Notes, cut};
+use crate::model::Level;
 
 /// What a guest may write in one call before it asks again.
 const PERMIT_BYTES: usize = 64 << 10;

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use wasmtime::Store;
 
 use super::guest::Guest;
-use super::invocation::Level;
 use super::notes::cut;
 use super::rejection::Rejection;
 use super::stdio::LINE_BYTES_MAX;
 use super::trap;
+use crate::model::Level;
 use crate::model::module::TASKS_MAX;
 use crate::model::{Failure, Kind, Outcome, TaskDescription};
 use bindings::lovage::task::{blob, host, kv, secrets, types};

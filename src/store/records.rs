@@ -32,13 +32,7 @@ pub async fn read(broker: &Broker, tenant: &Tenant, id: &TaskId) -> Result<Optio
 ///
 /// # Errors
 /// [`Error::Conflict`] where another record is there, and what the broker fails with.
-pub async fn write(
-    broker: &Broker,
-    tenant: &Tenant,
-    id: &TaskId,
-    record: &Record,
-    expected: u64,
-) -> Result<(), Error> {
+pub async fn write(broker: &Broker, tenant: &Tenant, id: &TaskId, record: &Record, expected: u64) -> Result<(), Error> {
     let (headers, payload) = record::encode(record);
     let publish = Publish {
         subject: subject::result(tenant, id),
@@ -50,4 +44,3 @@ pub async fn write(
     };
     broker.streams.publish(publish).await.map(drop)
 }
-

@@ -4,6 +4,7 @@
 //! **Invariant:** names and numbers of JetStream's API are written here and nowhere else.
 
 mod bus;
+mod clock;
 mod link;
 mod objects;
 mod provision;
@@ -118,7 +119,13 @@ impl Nats {
     #[must_use]
     pub fn broker(&self) -> Broker {
         let link = Arc::new(self.link.clone());
-        Broker { streams: link.clone(), queues: link.clone(), bus: link.clone(), objects: link }
+        Broker {
+            streams: link.clone(),
+            queues: link.clone(),
+            bus: link.clone(),
+            objects: link,
+            clock: Arc::new(clock::SystemClock),
+        }
     }
 
     /// Makes the streams and buckets that `tenant` needs; what is there already is left, or its limits are changed.

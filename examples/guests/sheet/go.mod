@@ -1,0 +1,3 @@
+module lovage/sheet
+
+go 1.21

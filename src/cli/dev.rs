@@ -1,0 +1,132 @@
+//! `lovage dev`: the whole platform in one process, with a broker of its own as a child.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::host::{Serve, provision};
+use super::{Fault, signals, status, user_dir};
+use crate::broker::nats::server::{self, Plan, Server};
+use crate::broker::nats::{Nats, Options};
+use crate::broker::patience::Patience;
+use crate::model::Tenant;
+use crate::schedule::mover;
+use crate::telemetry::Metrics;
+
+/// The options of `lovage dev`.
+#[derive(Args)]
+pub(super) struct Dev {
+    /// Where everything is kept; below the user's state folder where it is not given.
+    #[arg(long, env = "LOVAGE_DATA", value_name = "DIR")]
+    data: Option<PathBuf>,
+
+    /// Port of /healthz, /readyz and /metrics.
+    #[arg(long, default_value_t = 8080)]
+    port: u16,
+
+    /// Port of the broker; 0 for any.
+    #[arg(long, default_value_t = 4222)]
+    nats_port: u16,
+
+    /// The nats-server to run, 2.14 or later; the one on PATH where it is not given.
+    #[arg(long, env = "LOVAGE_NATS_SERVER", value_name = "FILE")]
+    nats_server: Option<PathBuf>,
+
+    /// Hosts in this process.
+    #[arg(long, default_value_t = 1)]
+    hosts: usize,
+
+    #[command(flatten)]
+    serve: Serve,
+}
+
+impl Dev {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        let data = self.data.clone().unwrap_or_else(|| user_dir("XDG_STATE_HOME", ".local/state").join("dev"));
+        let _lock = lock(&data)?;
+        let listener = status::bind(self.port).await?;
+        let stop = CancellationToken::new();
+        let mut broker = self.start_broker(data).await?;
+        let url = broker.url();
+        let nats = Nats::connect(Options::new(&url, "lovage dev")).await?;
+        let work = self.work(&nats, &url, listener, &stop);
+        let result = tokio::select! {
+            result = work => result,
+            fault = signals::stop_when_asked(stop.clone()) => fault,
+            fault = keep_running(&mut broker) => Err(fault),
+        };
+        drop(nats.close().await);
+        broker.stop().await;
+        result
+    }
+
+    async fn start_broker(&self, data: PathBuf) -> Result<Server, Fault> {
+        let binary = server::find(self.nats_server.as_deref()).await?;
+        let launcher = std::env::current_exe().ok();
+        let plan = Plan { binary, data_dir: data.join("nats"), port: self.nats_port, launcher };
+        Ok(Server::start(plan).await?)
+    }
+
+    async fn work(&self, nats: &Nats, url: &str, listener: TcpListener, stop: &CancellationToken) -> Result<(), Fault> {
+        let tenant = Tenant::default_tenant();
+        provision(nats, &tenant).await?;
+        let (metrics, up) = (Metrics::default(), Arc::new(AtomicBool::new(true)));
+        let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
+        let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
+        let hosts = (0..self.hosts).map(|place| self.serve.host(nats, &tenant, &metrics, place, stop));
+        let mover = async { Ok(mover::run(nats.broker(), stop.clone()).await?) };
+        let hosts = async { futures::future::try_join_all(hosts).await.map(drop) };
+        let told = async {
+            tell(url, &address);
+            Ok(())
+        };
+        let result = tokio::try_join!(hosts, mover, status::serve(listener, status, stop.clone()), told).map(drop);
+        up.store(false, Ordering::Relaxed);
+        result
+    }
+}
+
+fn tell(url: &str, address: &str) {
+    println!("broker    {url}        LOVAGE_NATS={url}");
+    println!("status    http://{address}/healthz  /readyz  /metrics");
+    println!("upload    lovage module push NAME FILE.wasm");
+    println!("call      lovage call NAME/TASK INPUT");
+    println!("ready");
+}
+
+/// Two of us on one folder would be two brokers on one set of files.
+fn lock(data: &PathBuf) -> Result<File, Fault> {
+    let failed = |error: std::io::Error| Fault::platform(format!("failed to use the folder {}: {error}", data.display()));
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(failed)?;
+    file.try_lock().map_err(|_| {
+        Fault::platform(format!("another `lovage dev` uses the folder {}", data.display())).hint("choose another one with --data")
+    })?;
+    Ok(file)
+}
+
+/// Starts the broker again whenever it ends by itself; returns when that fails.
+async fn keep_running(broker: &mut Server) -> Fault {
+    let mut patience = Patience::default();
+    loop {
+        let ended = broker.ended().await;
+        warn!(?ended, "the broker has ended, starting it again");
+        patience.wait().await;
+        match broker.restart().await {
+            Ok(()) => info!("the broker is back"),
+            Err(error) => return error.into(),
+        }
+    }
+}
+
+impl From<server::Error> for Fault {
+    fn from(error: server::Error) -> Self {
+        Self::platform(format!("failed to {error}"))
+    }
+}

@@ -1,0 +1,104 @@
+//! `lovage exec`: a module in this process, on the broker in memory, without a server.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+
+use super::module::examine;
+use super::{Fault, input, output, sandbox};
+use crate::broker::memory::Memory;
+use crate::client::{Client, Place, Watch};
+use crate::host;
+use crate::model::{ModuleName, Signature, TaskName, TaskRef, Tenant};
+use crate::protocol::note::printable;
+use crate::schedule::mover;
+use crate::telemetry::Metrics;
+
+/// `lovage exec`.
+#[derive(Args)]
+pub(super) struct Exec {
+    /// The Wasm file.
+    file: PathBuf,
+
+    /// Its input: JSON, - for stdin, or @FILE; null where it is not given.
+    input: Option<String>,
+
+    /// The task; the module's only one where it is not given.
+    #[arg(long)]
+    task: Option<TaskName>,
+
+    /// Further modules.
+    #[arg(long = "module", value_name = "NAME=FILE", value_parser = named_file)]
+    modules: Vec<(ModuleName, PathBuf)>,
+
+    /// Write neither progress nor logs.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+fn named_file(text: &str) -> Result<(ModuleName, PathBuf), String> {
+    let (name, file) = text.split_once('=').ok_or("it takes the form NAME=FILE")?;
+    Ok((name.parse().map_err(|error: crate::model::name::Invalid| error.to_string())?, file.into()))
+}
+
+impl Exec {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        let tenant = Tenant::default_tenant();
+        let broker = Memory::new().broker();
+        let client = Client::new(broker.clone(), tenant.clone());
+        let main: ModuleName = "main".parse()?;
+        let mut record = None;
+        let modules = std::iter::once((main, self.file.clone())).chain(self.modules.clone());
+        for (name, file) in modules {
+            let examined = examine(name, None, &file, None).await?;
+            let pushed = client.push(examined.upload).await?;
+            record.get_or_insert(pushed);
+        }
+        let Some(record) = record else { return Err(Fault::usage("no module")) };
+        let task = self.choose(&record.tasks.iter().map(|task| task.name.clone()).collect::<Vec<_>>())?;
+        let signature = Signature::new(
+            TaskRef { module: record.name.clone(), version: None, task },
+            input::read(self.input.as_deref())?,
+        );
+        let stop = CancellationToken::new();
+        let config = host::Config::new(tenant, "exec".parse()?, 1);
+        let host = host::run(broker.clone(), sandbox::open(1, None)?, config, Metrics::default(), stop.clone());
+        let mover = mover::run(broker, stop.clone());
+        let call = async {
+            let called = client.call_watched(signature, &Place::default(), |_| {}, &mut |watch| self.show(watch)).await;
+            stop.cancel();
+            called
+        };
+        let (called, host, mover) = tokio::join!(call, host, mover);
+        host?;
+        mover?;
+        output::value(&client.output(&called?).await?)
+    }
+
+    fn choose(&self, tasks: &[TaskName]) -> Result<TaskName, Fault> {
+        let known = || tasks.iter().map(TaskName::as_str).collect::<Vec<_>>().join(", ");
+        match (&self.task, tasks) {
+            (Some(task), tasks) if tasks.contains(task) => Ok(task.clone()),
+            (Some(task), _) => Err(Fault::usage(format!("the module has no task {task} (there is {})", known()))),
+            (None, [only]) => Ok(only.clone()),
+            (None, _) => Err(Fault::usage(format!("choose a task with --task: {}", known()))),
+        }
+    }
+
+    fn show(&self, watch: Watch) {
+        if self.quiet {
+            return;
+        }
+        match watch {
+            Watch::Log(line) => eprintln!("{:5} {}", line.level.as_str(), printable(&line.message)),
+            Watch::Retrying { next, failure } => {
+                eprintln!("attempt {} failed, trying again: {}", next - 1, printable(&failure.to_string()));
+            }
+            Watch::Progress(progress) => {
+                let of = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                eprintln!("progress {}{of} {}", progress.done, printable(&progress.note.unwrap_or_default()));
+            }
+        }
+    }
+}

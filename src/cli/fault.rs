@@ -1,0 +1,111 @@
+//! Why a command failed: the line and the hint that are printed, and the exit code.
+
+use std::process::ExitCode;
+
+use crate::model::Failure;
+use crate::model::name::Invalid;
+use crate::protocol::note::printable;
+use crate::{broker, client, sandbox};
+
+/// A command's failure.
+#[derive(Debug)]
+pub struct Fault {
+    code: u8,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Fault {
+    /// The task failed: exit code 1.
+    #[must_use]
+    pub fn failed(failure: &Failure) -> Self {
+        let detail = failure.detail.as_ref().map(|detail| format!("detail: {detail}"));
+        Self { code: 1, message: failure.to_string(), hint: detail }
+    }
+
+    /// Wrong use: exit code 2.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into(), hint: None }
+    }
+
+    /// The platform could not: exit code 3.
+    #[must_use]
+    pub fn platform(message: impl Into<String>) -> Self {
+        Self { code: 3, message: message.into(), hint: None }
+    }
+
+    /// The same with a hint on what to do.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Prints the failure, and returns its exit code.
+    #[must_use]
+    pub fn report(&self) -> ExitCode {
+        eprintln!("error: {}", printable(&self.message));
+        if let Some(hint) = &self.hint {
+            eprintln!("  {}", printable(hint));
+        }
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<broker::Error> for Fault {
+    fn from(error: broker::Error) -> Self {
+        let fault = Self::platform(format!("failed to {error}"));
+        match error {
+            broker::Error::Unavailable(_) => {
+                fault.hint("start one with `lovage dev`, or name yours with --nats or LOVAGE_NATS")
+            }
+            broker::Error::NotFound(_) => fault.hint("no host has prepared this broker yet: start one with `lovage host`"),
+            broker::Error::Full { .. } => fault.hint("the queue is full: wait until hosts have done some of it, or add hosts"),
+            broker::Error::Denied(_) => fault.hint("check --creds, and what its user may do"),
+            broker::Error::Conflict { .. }
+            | broker::Error::Occupied { .. }
+            | broker::Error::TooLarge { .. }
+            | broker::Error::Unsuitable(_)
+            | broker::Error::Other(_) => fault,
+        }
+    }
+}
+
+impl From<client::Error> for Fault {
+    fn from(error: client::Error) -> Self {
+        use client::Error;
+        let usage = Self::usage(format!("failed to {error}"));
+        match error {
+            Error::Broker(error) => error.into(),
+            Error::Failed(failure) => Self::failed(&failure),
+            Error::ModuleMissing { .. } => usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`"),
+            Error::TaskMissing { .. } | Error::VersionTaken { .. } | Error::Occupied(_) | Error::Ended { .. } => usage,
+            Error::NotFound(_) | Error::InputTooLarge { .. } => usage,
+            Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) => {
+                Self::platform(format!("failed to {error}"))
+            }
+        }
+    }
+}
+
+impl From<sandbox::Error> for Fault {
+    fn from(error: sandbox::Error) -> Self {
+        match error {
+            sandbox::Error::Rejected(rejection) => rejection.into(),
+            error => Self::platform(format!("failed to {error}")),
+        }
+    }
+}
+
+impl From<sandbox::Rejection> for Fault {
+    fn from(rejection: sandbox::Rejection) -> Self {
+        Self::usage(rejection.to_string())
+    }
+}
+
+impl From<Invalid> for Fault {
+    fn from(invalid: Invalid) -> Self {
+        Self::usage(invalid.to_string())
+    }
+}

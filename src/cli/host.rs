@@ -1,0 +1,172 @@
+//! `lovage host`: a host alone, against any broker.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{Connect, Fault, sandbox, signals, status};
+use crate::broker::nats::Nats;
+use crate::broker::patience::Patience;
+use crate::broker::{Error, Settings};
+use crate::host::{self, LEASE_DEFAULT, LEASE_MIN};
+use crate::model::name::NAME_LEN_MAX;
+use crate::model::signature::parse_label;
+use crate::model::time::{format_duration, parse_duration};
+use crate::model::{HostId, Queue, Tenant};
+use crate::schedule::mover;
+use crate::telemetry::Metrics;
+
+/// Slots for each core: enough to keep a core busy while other tasks wait for the broker.
+const SLOTS_PER_CORE: usize = 8;
+
+/// The options of a host.
+#[derive(Args)]
+pub(super) struct HostArgs {
+    #[command(flatten)]
+    connect: Connect,
+
+    #[command(flatten)]
+    serve: Serve,
+
+    /// Port of /healthz, /readyz and /metrics; none are served without it.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+/// What a host serves, alone or in `lovage dev`.
+#[derive(Args, Clone)]
+pub(super) struct Serve {
+    /// Queues to serve, separated by commas.
+    #[arg(long, value_delimiter = ',', default_value = "default")]
+    queues: Vec<Queue>,
+
+    /// A label of this host; repeat it for more.
+    #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
+
+    /// Tasks at a time; eight for each core where it is not given.
+    #[arg(long)]
+    concurrency: Option<usize>,
+
+    /// How long a task belongs to a host that is not heard of.
+    #[arg(long, default_value = "20s", value_parser = parse_duration)]
+    lease: Duration,
+
+    /// How long running tasks may go on when the host is asked to stop.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    drain: Duration,
+
+    /// Folder of compiled modules.
+    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR")]
+    cache: Option<PathBuf>,
+}
+
+impl HostArgs {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        let stop = CancellationToken::new();
+        let listener = match self.port {
+            Some(port) => Some(status::bind(port).await?),
+            None => None,
+        };
+        let metrics = Metrics::default();
+        let nats = Nats::connect(self.connect.options(&self.serve.connection_name(), true)).await?;
+        let up = Arc::new(AtomicBool::new(false));
+        let work = async {
+            let prepare = async {
+                await_broker(&nats, &self.connect.nats).await;
+                provision(&nats, &self.connect.tenant).await
+            };
+            let Some(prepared) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
+            prepared?;
+            up.store(true, Ordering::Relaxed);
+            let host = self.serve.host(&nats, &self.connect.tenant, &metrics, 0, &stop);
+            let mover = mover::run(nats.broker(), stop.clone());
+            let (host, mover) = tokio::join!(host, async { mover.await.map_err(Fault::from) });
+            host.and(mover)
+        };
+        let pages = async {
+            match listener {
+                Some(listener) => {
+                    let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
+                    status::serve(listener, status, stop.clone()).await
+                }
+                None => Ok(()),
+            }
+        };
+        tokio::select! {
+            result = async { tokio::try_join!(work, pages).map(drop) } => result,
+            fault = signals::stop_when_asked(stop.clone()) => fault,
+        }
+    }
+}
+
+impl Serve {
+    /// Runs the host that is the `place`-th of this process, until `stop` fires.
+    pub(super) async fn host(
+        &self,
+        nats: &Nats,
+        tenant: &Tenant,
+        metrics: &Metrics,
+        place: usize,
+        stop: &CancellationToken,
+    ) -> Result<(), Fault> {
+        let slots = self.concurrency.unwrap_or(sandbox::cores() * SLOTS_PER_CORE);
+        if slots == 0 || slots > 10_000 {
+            return Err(Fault::usage("--concurrency takes a number from 1 to 10000"));
+        }
+        if self.lease < LEASE_MIN {
+            return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
+        }
+        let sandbox = sandbox::open(slots, self.cache.clone())?;
+        let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
+        config.queues.clone_from(&self.queues);
+        config.lease = self.lease;
+        config.drain = self.drain;
+        info!(host = %config.id, labels = ?self.labels, "a host begins");
+        Ok(host::run(nats.broker(), sandbox, config, metrics.clone(), stop.clone()).await?)
+    }
+
+    /// What the broker's operator sees this connection as.
+    fn connection_name(&self) -> String {
+        let labels = self.labels.iter().map(|(key, value)| format!(" {key}={value}"));
+        std::iter::once("lovage host".to_owned()).chain(labels).collect()
+    }
+}
+
+/// Waits until the broker is there, and says so when it is not.
+pub(super) async fn await_broker(nats: &Nats, url: &str) {
+    let mut connection = nats.connection();
+    if !connection.borrow().connected {
+        warn!(%url, "the broker is away: waiting for it");
+    }
+    // The sender lives as long as the connection does.
+    drop(connection.wait_for(|connection| connection.connected).await);
+}
+
+/// Prepares the broker for a tenant. Where we may not, an operator has done it.
+pub(super) async fn provision(nats: &Nats, tenant: &Tenant) -> Result<(), Fault> {
+    let settings = Settings::default();
+    match Patience::default().retry("prepare the broker", || nats.provision(tenant, &settings)).await {
+        Err(Error::Denied(reason)) => {
+            warn!(reason, "may not prepare the broker: it must have been prepared");
+            Ok(())
+        }
+        prepared => Ok(prepared?),
+    }
+}
+
+/// A name for this host that no other has: the machine's, the process's and its place in it.
+fn host_id(place: usize) -> Result<HostId, Fault> {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
+    let machine: String = machine.trim().chars().map(|c| c.to_ascii_lowercase()).filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
+    let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
+    Ok(format!("{machine}{suffix}").parse()?)
+}
+
+const _: () = assert!(LEASE_DEFAULT.as_secs() == 20, "the default of --lease is written as text above");

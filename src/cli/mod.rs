@@ -1,0 +1,118 @@
+//! The command line: reads arguments, wires the parts together, prints.
+//!
+//! **Invariant:** outputs go to stdout, one line of JSON, last; everything else goes to stderr.
+//! **Invariant:** exit codes are 0 fine, 1 the task failed, 2 wrong use, 3 the platform could not.
+//! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
+
+mod connect;
+mod dev;
+mod exec;
+mod fault;
+mod host;
+mod input;
+mod module;
+mod output;
+mod sandbox;
+mod signals;
+mod status;
+mod submit;
+mod task;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::telemetry::{self, LogFormat};
+use connect::Connect;
+pub use fault::Fault;
+
+/// Upload a Wasm module, call it like a function from anywhere.
+#[derive(Parser)]
+#[command(name = "lovage", version, propagate_version = true)]
+struct Args {
+    /// How log lines are written.
+    #[arg(long, global = true, value_enum, default_value_t, env = "LOVAGE_LOG_FORMAT")]
+    log_format: LogFormat,
+
+    /// Which log lines are written, as in `info,lovage=debug`.
+    #[arg(long, global = true, env = "LOVAGE_LOG")]
+    log: Option<String>,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The whole platform on this machine: broker and hosts.
+    Dev(dev::Dev),
+    /// A host: runs tasks from a broker elsewhere.
+    Host(host::HostArgs),
+    /// Upload, list and examine modules.
+    #[command(subcommand)]
+    Module(module::Module),
+    /// Submit a task, show its progress and logs, print its output.
+    Call(task::Call),
+    /// Submit a task and print its id.
+    Send(task::Send),
+    /// Print the output of a task.
+    Result(task::ResultArgs),
+    /// Cancel a task.
+    Cancel(task::Cancel),
+    /// Print the log of a task.
+    Logs(task::Logs),
+    /// Run a module in this process, without a server.
+    Exec(exec::Exec),
+}
+
+/// Runs the command line and returns the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut raw = std::env::args_os().skip(1);
+    match raw.next().as_deref().and_then(|first| first.to_str()) {
+        Some("compile-module") => {
+            let rest = raw.map(|arg| arg.to_string_lossy().into_owned());
+            return crate::sandbox::compile_child(rest);
+        }
+        Some(crate::broker::nats::server::SUPERVISE) => return crate::broker::nats::server::supervise(raw),
+        _ => {}
+    }
+    let args = Args::parse();
+    let quiet = !matches!(args.command, Command::Dev(_) | Command::Host(_));
+    let filter = args.log.as_deref().unwrap_or(if quiet { "warn,async_nats=error" } else { "info,async_nats=warn" });
+    telemetry::init(args.log_format, filter);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return Fault::platform(format!("failed to start: {error}")).report(),
+    };
+    let result = runtime.block_on(run(args.command));
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => fault.report(),
+    }
+}
+
+async fn run(command: Command) -> Result<(), Fault> {
+    // Each command is a large state machine; on the heap none of them weighs on the others.
+    match command {
+        Command::Dev(dev) => Box::pin(dev.run()).await,
+        Command::Host(host) => Box::pin(host.run()).await,
+        Command::Module(module) => Box::pin(module.run()).await,
+        Command::Call(call) => Box::pin(call.run()).await,
+        Command::Send(send) => Box::pin(send.run()).await,
+        Command::Result(result) => Box::pin(result.run()).await,
+        Command::Cancel(cancel) => Box::pin(cancel.run()).await,
+        Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Exec(exec) => Box::pin(exec.run()).await,
+    }
+}
+
+/// A folder of the user's: `$<variable>/lovage`, else `~/<below>/lovage`, else one below the current folder.
+#[expect(clippy::disallowed_methods, reason = "configuration is read here, once")]
+fn user_dir(variable: &str, below: &str) -> PathBuf {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from);
+    let base = set(variable).or_else(|| set("HOME").map(|home| home.join(below)));
+    base.unwrap_or_else(|| PathBuf::from(".")).join("lovage")
+}

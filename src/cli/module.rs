@@ -1,0 +1,318 @@
+//! `lovage module`: push, ls, show, inspect, rm, verify.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+
+use super::{Connect, Fault, output, sandbox};
+use crate::client::Upload;
+use crate::model::module::Manifest;
+use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
+use crate::protocol::note::printable;
+use crate::protocol::stream::Bucket;
+use crate::sandbox::{Inspection, MODULE_BYTES_MAX, inspect};
+
+/// `lovage module ...`.
+#[derive(Subcommand)]
+pub(super) enum Module {
+    /// Check a module and upload it as a new version.
+    Push(Push),
+    /// List modules and their versions.
+    Ls(Ls),
+    /// Show a version of a module: its tasks and their schemas.
+    Show(Named),
+    /// Show what the platform finds in a file, without uploading it.
+    Inspect(InspectArgs),
+    /// Remove a version. Its name stays taken.
+    Rm(Named),
+    /// Check the stored bytes of a version.
+    Verify(Named),
+}
+
+/// `lovage module push`.
+#[derive(Args)]
+pub(super) struct Push {
+    /// NAME or NAME@VERSION.
+    name: NameAt,
+
+    /// The Wasm file.
+    file: PathBuf,
+
+    /// Further tasks, arguments and limits of a command module, as TOML.
+    #[arg(long, value_name = "FILE.toml")]
+    manifest: Option<PathBuf>,
+
+    /// Print the record as JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// `lovage module ls`.
+#[derive(Args)]
+pub(super) struct Ls {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// A version of a module; the latest one where none is named.
+#[derive(Args)]
+pub(super) struct Named {
+    /// NAME or NAME@VERSION.
+    name: NameAt,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// `lovage module inspect`.
+#[derive(Args)]
+pub(super) struct InspectArgs {
+    /// The Wasm file.
+    file: PathBuf,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// `NAME` or `NAME@VERSION`.
+#[derive(Clone, Debug)]
+struct NameAt {
+    name: ModuleName,
+    version: Option<Version>,
+}
+
+impl std::str::FromStr for NameAt {
+    type Err = crate::model::name::Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('@') {
+            Some((name, version)) => Ok(Self { name: name.parse()?, version: Some(version.parse()?) }),
+            None => Ok(Self { name: text.parse()?, version: None }),
+        }
+    }
+}
+
+impl Module {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        match self {
+            Self::Push(push) => push.run().await,
+            Self::Ls(ls) => ls.run().await,
+            Self::Show(named) => named.show().await,
+            Self::Inspect(inspect) => inspect.run().await,
+            Self::Rm(named) => named.remove().await,
+            Self::Verify(named) => named.verify().await,
+        }
+    }
+}
+
+/// A checked and described module.
+pub(super) struct Examined {
+    pub(super) upload: Upload,
+    imports: Vec<String>,
+    functions: u64,
+    memory_min_bytes: u64,
+}
+
+/// Reads a file, checks it, compiles it and asks it for its tasks.
+pub(super) async fn examine(
+    name: ModuleName,
+    version: Option<Version>,
+    file: &Path,
+    manifest: Option<Manifest>,
+) -> Result<Examined, Fault> {
+    let bytes = read(file)?;
+    let about = |rejection: crate::sandbox::Rejection| Fault::usage(format!("{}: {rejection}", file.display()));
+    let Inspection { contract, stored, imports, functions, memory_min_bytes, .. } = inspect(&bytes).map_err(about)?;
+    let stored = Bytes::from(stored.into_owned());
+    let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
+    let given = manifest.is_some();
+    let manifest = manifest.unwrap_or_default();
+    let sandbox = sandbox::open(1, None)?;
+    let code = sandbox.load(&Digest::of(&stored), stored.clone()).await?;
+    let tasks = match contract {
+        Contract::Task if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
+            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
+        }
+        Contract::Task => sandbox.describe(&code).await?,
+        Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
+    };
+    let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
+    Ok(Examined { upload, imports, functions, memory_min_bytes })
+}
+
+/// Reads at most what a module may have, so that a mistaken path to something huge is refused at once.
+fn read(file: &Path) -> Result<Bytes, Fault> {
+    let failed = |error: std::io::Error| Fault::usage(format!("failed to read {}: {error}", file.display()));
+    let size = std::fs::metadata(file).map_err(failed)?.len();
+    if size > MODULE_BYTES_MAX as u64 {
+        let message = format!("{}: module of {size} bytes: at most {MODULE_BYTES_MAX} are accepted", file.display());
+        return Err(Fault::usage(message).hint("strip debug information, or build with optimisation for size"));
+    }
+    Ok(std::fs::read(file).map_err(failed)?.into())
+}
+
+fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
+    let describe = |name: TaskName, summary: String| TaskDescription {
+        name,
+        summary,
+        input_schema: None,
+        output_schema: None,
+        media_type: None,
+    };
+    if manifest.tasks.is_empty() {
+        return vec![describe(TaskName::run(), String::new())];
+    }
+    manifest.tasks.iter().map(|(name, task)| describe(name.clone(), task.summary.clone())).collect()
+}
+
+fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))?;
+    toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))
+}
+
+impl Push {
+    async fn run(self) -> Result<(), Fault> {
+        let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+        let NameAt { name, version } = self.name;
+        // The upload is checked before the broker is asked for, so that a bad file is told from a broker that is away.
+        let examined = examine(name, version, &self.file, manifest).await?;
+        let (_nats, client) = self.connect.client().await?;
+        let record = client.push(examined.upload).await?;
+        if self.json {
+            return output::json(&record);
+        }
+        let tasks: Vec<&str> = record.tasks.iter().map(|task| task.name.as_str()).collect();
+        eprintln!("{}@{}  {}  tasks: {}", record.name, record.version, output::size(record.size), tasks.join(", "));
+        output::line(&format!("{}@{}", record.name, record.version))
+    }
+}
+
+impl Ls {
+    async fn run(self) -> Result<(), Fault> {
+        let (_nats, client) = self.connect.client().await?;
+        let records = client.modules().await?;
+        if self.json {
+            return output::json(&records);
+        }
+        let rows: Vec<Vec<String>> = records.iter().map(row).collect();
+        output::table(&["MODULE", "CONTRACT", "SIZE", "DIGEST", "PUSHED", "TASKS"], &rows)
+    }
+}
+
+fn row(record: &ModuleRecord) -> Vec<String> {
+    let tasks: Vec<&str> = record.tasks.iter().map(|task| task.name.as_str()).collect();
+    vec![
+        format!("{}@{}", record.name, record.version),
+        contract_name(record.contract).to_owned(),
+        output::size(record.size),
+        record.digest.short(),
+        record.pushed_at.to_string(),
+        tasks.join(" "),
+    ]
+}
+
+const fn contract_name(contract: Contract) -> &'static str {
+    match contract {
+        Contract::Command => "command",
+        Contract::CommandComponent => "command-component",
+        Contract::Task => "task",
+    }
+}
+
+impl Named {
+    async fn show(self) -> Result<(), Fault> {
+        let (_nats, client) = self.connect.client().await?;
+        let record = client.module(&self.name.name, self.name.version.as_ref()).await?;
+        if self.json {
+            return output::json(&record);
+        }
+        output::line(&format!("module    {}@{}", record.name, record.version))?;
+        output::line(&format!("contract  {}", contract_name(record.contract)))?;
+        output::line(&format!("size      {}", output::size(record.size)))?;
+        output::line(&format!("digest    {}", record.digest))?;
+        output::line(&format!("pushed    {}", record.pushed_at))?;
+        print_tasks(&record.tasks)
+    }
+
+    async fn remove(self) -> Result<(), Fault> {
+        let Some(version) = &self.name.version else {
+            return Err(Fault::usage("name the version to remove, as in thumbs@3"));
+        };
+        let (_nats, client) = self.connect.client().await?;
+        let record = client.remove_module(&self.name.name, version).await?;
+        eprintln!("removed {}@{}", record.name, record.version);
+        Ok(())
+    }
+
+    async fn verify(self) -> Result<(), Fault> {
+        let (_nats, client) = self.connect.client().await?;
+        let record = client.module(&self.name.name, self.name.version.as_ref()).await?;
+        let title = format!("{}@{}", record.name, record.version);
+        let Some(reader) = client.broker().objects.open(Bucket::Modules, &record.digest.hex()).await? else {
+            return Err(Fault::platform(format!("{title}: its bytes are not in the object store")).hint("push it again"));
+        };
+        let mut bytes = Vec::new();
+        let read = reader.take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await;
+        read.map_err(|error| Fault::platform(format!("{title}: failed to read its bytes: {error}")))?;
+        let found = Digest::of(&bytes);
+        if found != record.digest {
+            return Err(Fault::platform(format!("{title}: its bytes have digest {found}, not {}", record.digest)));
+        }
+        let inspection = inspect(&bytes)?;
+        if inspection.contract != record.contract {
+            return Err(Fault::platform(format!("{title}: its contract is not the one of its record")));
+        }
+        if self.json {
+            return output::json(&json!({"module": title, "digest": record.digest, "ok": true}));
+        }
+        output::line(&format!("{title}  {}  ok", record.digest))
+    }
+}
+
+impl InspectArgs {
+    async fn run(self) -> Result<(), Fault> {
+        let examined = examine("inspected".parse()?, None, &self.file, None).await?;
+        let Examined { upload, imports, functions, memory_min_bytes } = examined;
+        let size = upload.bytes.len() as u64;
+        if self.json {
+            return output::json(&json!({
+                "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "size": size, "functions": functions,
+                "memory_min_bytes": memory_min_bytes, "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
+            }));
+        }
+        output::line(&format!("contract   {}", contract_name(upload.contract)))?;
+        output::line(&format!("size       {}, {functions} functions", output::size(size)))?;
+        output::line(&format!("digest     {}", Digest::of(&upload.bytes)))?;
+        output::line(&format!("memory     {} at the start", output::size(memory_min_bytes)))?;
+        output::line(&format!("imports    {}", if imports.is_empty() { "none".to_owned() } else { imports.join("\n           ") }))?;
+        print_tasks(&upload.tasks)
+    }
+}
+
+fn print_tasks(tasks: &[TaskDescription]) -> Result<(), Fault> {
+    for task in tasks {
+        output::line(&format!("task       {}  {}", task.name, printable(&task.summary)).trim_end().to_owned())?;
+        for (title, schema) in [("input", &task.input_schema), ("output", &task.output_schema)] {
+            if let Some(schema) = schema {
+                output::line(&format!("           {title} {schema}"))?;
+            }
+        }
+    }
+    Ok(())
+}
