@@ -90,11 +90,24 @@ pub struct Publish {
     pub expect: Option<u64>,
     /// A second publish to the stream with the same id within two minutes is dropped and acknowledged as a duplicate.
     pub message_id: Option<String>,
-    /// How long the message is kept; whole seconds, at least one.
+    /// How long the message is kept; rounded up to whole seconds, at least one.
     pub ttl: Option<Duration>,
     /// Makes the message a schedule: when it is due the broker publishes its headers and payload to `target` (in the same
     /// stream) and removes it. A new message on its subject takes its place, a purge of its subject ends it.
     pub schedule: Option<Schedule>,
+}
+
+impl Publish {
+    /// A message without more.
+    #[must_use]
+    pub fn new(subject: impl Into<String>, payload: impl Into<Bytes>) -> Self {
+        Self { subject: subject.into(), payload: payload.into(), ..Self::default() }
+    }
+
+    /// The time to live as brokers count it: whole seconds, rounded up, at least one.
+    pub(crate) fn ttl_seconds(&self) -> Option<u64> {
+        self.ttl.map(|ttl| (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1))
+    }
 }
 
 /// When and where a scheduled message is produced.
@@ -238,4 +251,17 @@ pub trait Objects: Send + Sync {
 
     /// Removes the object; it is no error if there is none.
     async fn remove(&self, bucket: Bucket, name: &str) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_to_live_is_whole_seconds_and_at_least_one() {
+        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
+            let ttl = Some(Duration::from_millis(millis));
+            assert_eq!(Publish { ttl, ..Publish::default() }.ttl_seconds(), Some(seconds), "{millis}");
+        }
+    }
 }

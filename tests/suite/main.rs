@@ -1,2 +1,5 @@
 //! One test binary for all that runs with IO: linking wasmtime once is enough.
 #![cfg(test)]
+
+mod conformance;
+mod support;

@@ -104,7 +104,11 @@ impl Nats {
                 Error::Denied(error.to_string())
             }
             ConnectErrorKind::ServerParse => Error::Other(error.to_string()),
-            _ => Error::Unavailable(format!("{}: {error}", options.urls.join(", "))),
+            ConnectErrorKind::Dns
+            | ConnectErrorKind::TimedOut
+            | ConnectErrorKind::Tls
+            | ConnectErrorKind::Io
+            | ConnectErrorKind::MaxReconnects => Error::Unavailable(format!("{}: {error}", options.urls.join(", "))),
         })?;
         let mut nats = Self { link: Link { client, connection } };
         if !options.retry_first {

@@ -91,7 +91,7 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         max_msg_size: -1,
         max_age: rules.age_max.map_or(0, nanos),
         duplicate_window: nanos(DUPLICATE_WINDOW),
-        discard: if rules.refuse_when_full && rules.per_subject != PerSubject::Last { "new" } else { "old" },
+        discard: if rules.refuse_when_full { "new" } else { "old" },
         discard_new_per_subject: rules.per_subject == PerSubject::Unique,
         // Readings need it; who must not read from a follower asks the leader.
         allow_direct: true,

@@ -1,7 +1,5 @@
 //! Stored messages on JetStream: publish, look up, purge.
 
-use std::time::Duration;
-
 use async_nats::HeaderMap;
 use async_trait::async_trait;
 use base64::Engine;
@@ -141,19 +139,14 @@ fn headers_of(publish: &Publish) -> Result<HeaderMap> {
     if let Some(id) = &publish.message_id {
         wire::append(&mut map, "Nats-Msg-Id", id)?;
     }
-    if let Some(ttl) = publish.ttl {
-        wire::append(&mut map, "Nats-TTL", &whole_seconds(ttl).to_string())?;
+    if let Some(seconds) = publish.ttl_seconds() {
+        wire::append(&mut map, "Nats-TTL", &seconds.to_string())?;
     }
     if let Some(schedule) = &publish.schedule {
         wire::append(&mut map, "Nats-Schedule", &format!("@at {}", schedule.at))?;
         wire::append(&mut map, "Nats-Schedule-Target", &schedule.target)?;
     }
     Ok(map)
-}
-
-/// Rounded up, at least one: the server refuses less.
-fn whole_seconds(ttl: Duration) -> u64 {
-    (ttl.as_secs() + u64::from(ttl.subsec_nanos() > 0)).max(1)
 }
 
 /// The error of a refused publish.
@@ -172,13 +165,6 @@ fn refused(subject: String, size: usize, refusal: Refusal) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_to_live_is_whole_seconds_and_at_least_one() {
-        for (millis, seconds) in [(0, 1), (1, 1), (1_000, 1), (1_001, 2)] {
-            assert_eq!(whole_seconds(Duration::from_millis(millis)), seconds, "{millis}");
-        }
-    }
 
     #[test]
     fn refusals_are_told_apart() {

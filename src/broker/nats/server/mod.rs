@@ -140,8 +140,8 @@ impl Server {
         #[cfg(unix)]
         if let Some(pid) = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.try_into().ok()?)) {
             // If this fails the process is gone already.
-            drop(rustix::process::kill_process(pid, rustix::process::Signal::TERM));
-            if tokio::time::timeout(STOP_TIME_MAX, self.child.wait()).await.is_ok() {
+            let asked = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            if asked.is_ok() && tokio::time::timeout(STOP_TIME_MAX, self.child.wait()).await.is_ok() {
                 return;
             }
         }

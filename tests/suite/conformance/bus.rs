@@ -1,0 +1,62 @@
+//! Messages that are heard and not stored.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use lovage::protocol::Headers;
+
+use super::{Rig, soon, text};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
+    let mut control = rig.broker.bus.listen("lvg.ctl.>").await.unwrap();
+    let mut results = rig.broker.bus.listen("lvg.default.res.*").await.unwrap();
+    let headers = Headers::new().with("A", "1");
+    rig.broker.bus.send("lvg.ctl.cancel.t.x", headers.clone(), Bytes::from_static(b"word")).await.unwrap();
+    let word = soon(control.next()).await.unwrap();
+    assert_eq!((word.subject.as_str(), text(&word), &word.headers), ("lvg.ctl.cancel.t.x", "word", &headers));
+    assert_eq!((word.sequence, word.reply), (0, None));
+    rig.put("lvg.default.res.a", "stored").await;
+    assert_eq!(text(&soon(results.next()).await.unwrap()), "stored");
+    // What is sent to a stream's subject is stored, with nobody to say so.
+    rig.broker.bus.send("lvg.default.res.b", Headers::new(), Bytes::from_static(b"sent")).await.unwrap();
+    assert_eq!(text(&soon(results.next()).await.unwrap()), "sent");
+    soon(async { while rig.broker.streams.last("lvg.default.res.b").await.unwrap().is_none() {} }).await;
+}
+
+pub async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
+    let bus = rig.broker.bus.clone();
+    let answer = async || {
+        let mut questions = bus.listen("lvg.ctl.find.>").await.unwrap();
+        let bus = bus.clone();
+        async move {
+            while let Some(question) = questions.next().await {
+                bus.send(&question.reply.unwrap(), Headers::new(), question.payload).await.unwrap();
+            }
+        }
+    };
+    let answering = async |one, two| tokio::join!(one, two);
+    let answers = answering(answer().await, answer().await);
+    let asking = async {
+        let ask = async |patience, max| {
+            let answers =
+                rig.broker.bus.ask("lvg.ctl.find.t.x", Bytes::from_static(b"?"), patience, max).await.unwrap();
+            answers.iter().map(|answer| text(answer).to_owned()).collect::<Vec<_>>()
+        };
+        assert!(ask(PATIENCE, 0).await.is_empty());
+        assert_eq!(ask(PATIENCE, 1).await, ["?"]);
+        assert_eq!(ask(PATIENCE, 2).await, ["?", "?"]);
+        // There are but two: patience ends it.
+        assert_eq!(ask(Duration::from_millis(300), 3).await, ["?", "?"]);
+    };
+    tokio::select! { _ = answers => unreachable!(), () = soon(asking) => {} }
+}
+
+pub async fn nobody_answers_at_once(rig: Rig) {
+    let begin = tokio::time::Instant::now();
+    let answers = rig.broker.bus.ask("lvg.ctl.find.t.x", Bytes::new(), PATIENCE, 1).await.unwrap();
+    assert!(answers.is_empty());
+    assert!(begin.elapsed() < PATIENCE, "nobody listens, and that is known at once");
+}

@@ -1,0 +1,186 @@
+//! Deliveries, leases, allowances.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use lovage::broker::{Consumer, Publish};
+use lovage::protocol::Stream;
+
+use super::{Rig, next, soon, tasks, text};
+
+const FILTER: &str = "lvg.default.task.q.>";
+const LONG: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_secs(1);
+
+fn subject(id: &str) -> String {
+    format!("lvg.default.task.q.5.{id}")
+}
+
+/// A consumer whose stream takes any number of messages of a subject.
+fn fires(lease: Duration) -> Consumer {
+    let filter = "lvg.default.fire.>".to_owned();
+    Consumer { stream: Stream::Schedule, name: "fires".to_owned(), filter, lease, deliveries_max: None }
+}
+
+pub async fn no_more_is_delivered_than_allowed(rig: Rig) {
+    for id in ["a", "b", "c"] {
+        rig.put(&subject(id), "x").await;
+    }
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(2);
+    let first = next(&mut taker).await;
+    let second = next(&mut taker).await;
+    // Another taker gets the third: it was never on its way to the first.
+    let mut other = rig.take(FILTER, LONG).await;
+    other.allow(1);
+    let third = next(&mut other).await;
+    assert_eq!((first.message.sequence, second.message.sequence, third.message.sequence), (1, 2, 3));
+    assert_eq!((first.count, second.count, third.count), (1, 1, 1));
+}
+
+pub async fn two_takers_share(rig: Rig) {
+    let (mut one, mut two) = (rig.take(FILTER, LONG).await, rig.take(FILTER, LONG).await);
+    one.allow(2);
+    two.allow(2);
+    let mut seen = BTreeSet::new();
+    for id in ["a", "b", "c", "d"] {
+        rig.put(&subject(id), "x").await;
+    }
+    for _ in 0..2 {
+        seen.insert(next(&mut one).await.message.subject);
+        seen.insert(next(&mut two).await.message.subject);
+    }
+    assert_eq!(seen.len(), 4);
+}
+
+pub async fn a_lease_that_ran_out_is_delivered_again(rig: Rig) {
+    rig.put(&subject("a"), "x").await;
+    let mut taker = rig.take(FILTER, SHORT).await;
+    taker.allow(2);
+    let first = next(&mut taker).await;
+    let second = next(&mut taker).await;
+    assert_eq!((first.count, second.count), (1, 2));
+    assert_eq!(first.message, second.message);
+    first.lease.finish().await.unwrap();
+    assert_eq!(rig.broker.streams.last(FILTER).await.unwrap(), None, "a late finish counts too");
+    second.lease.finish().await.unwrap();
+}
+
+pub async fn an_extended_lease_goes_on(rig: Rig) {
+    rig.put(&subject("a"), "x").await;
+    rig.put(&subject("b"), "x").await;
+    let mut taker = rig.take(FILTER, SHORT).await;
+    taker.allow(4);
+    let (kept, dropped) = (next(&mut taker).await, next(&mut taker).await);
+    // The other one's return is the clock: two leases pass, and in each the first is extended.
+    for round in 2..=3 {
+        let pause = tokio::time::sleep(SHORT / 2);
+        pause.await;
+        kept.lease.extend().await.unwrap();
+        let again = next(&mut taker).await;
+        assert_eq!((again.message.sequence, again.count), (dropped.message.sequence, round));
+    }
+    kept.lease.finish().await.unwrap();
+}
+
+pub async fn what_is_finished_is_gone(rig: Rig) {
+    rig.put(&subject("a"), "x").await;
+    rig.put(&subject("b"), "x").await;
+    let mut taker = rig.take(FILTER, SHORT).await;
+    taker.allow(3);
+    let (finished, other) = (next(&mut taker).await, next(&mut taker).await);
+    finished.lease.finish().await.unwrap();
+    finished.lease.finish().await.unwrap();
+    let again = next(&mut taker).await;
+    assert_eq!(again.message.sequence, other.message.sequence);
+    assert_eq!(rig.broker.streams.last(&subject("a")).await.unwrap(), None);
+}
+
+pub async fn what_is_handed_back_comes_after_its_delay(rig: Rig) {
+    rig.put(&subject("a"), "x").await;
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(3);
+    next(&mut taker).await.lease.hand_back(Duration::ZERO).await.unwrap();
+    let second = next(&mut taker).await;
+    assert_eq!(second.count, 2);
+    let begin = tokio::time::Instant::now();
+    second.lease.hand_back(Duration::from_millis(500)).await.unwrap();
+    assert_eq!(next(&mut taker).await.count, 3);
+    let waited = begin.elapsed();
+    assert!(waited >= Duration::from_millis(450) && waited < Duration::from_secs(5), "{waited:?}");
+}
+
+pub async fn a_late_taker_gets_what_is_stored(rig: Rig) {
+    rig.put(&subject("a"), "early").await;
+    rig.put("lvg.default.task.other.5.a", "another queue").await;
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(2);
+    assert_eq!(text(&next(&mut taker).await.message), "early");
+    rig.put(&subject("b"), "late").await;
+    assert_eq!(text(&next(&mut taker).await.message), "late");
+}
+
+pub async fn deliveries_out_are_bounded(rig: Rig) {
+    for id in ["a", "b"] {
+        rig.put(&subject(id), "x").await;
+    }
+    let consumer = Consumer { deliveries_max: Some(1), ..tasks(FILTER, LONG) };
+    let mut taker = rig.broker.queues.consume(&consumer).await.unwrap();
+    taker.allow(2);
+    let first = next(&mut taker).await;
+    let early = tokio::time::timeout(Duration::from_millis(200), taker.next()).await;
+    assert!(early.is_err(), "the second came while the first was out");
+    first.lease.finish().await.unwrap();
+    assert_eq!(next(&mut taker).await.message.sequence, 2);
+}
+
+pub async fn what_a_closed_taker_had_is_free(rig: Rig) {
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(3);
+    // The first delivery proves that the request for three has arrived; the rest is on its way and never looked at.
+    for id in ["a", "b", "c"] {
+        rig.put(&subject(id), "x").await;
+    }
+    next(&mut taker).await.lease.finish().await.unwrap();
+    soon(taker.close()).await;
+    let mut other = rig.take(FILTER, LONG).await;
+    other.allow(2);
+    let got = [next(&mut other).await.message.sequence, next(&mut other).await.message.sequence];
+    assert_eq!(BTreeSet::from(got), BTreeSet::from([2, 3]));
+}
+
+pub async fn a_delivery_says_where_it_stands(rig: Rig) {
+    rig.put(&subject("other"), "x").await;
+    let stored = rig.put(&subject("a"), "x").await;
+    let mut taker = rig.take(&subject("a"), LONG).await;
+    taker.allow(1);
+    let delivery = next(&mut taker).await;
+    let read = rig.broker.streams.last(&subject("a")).await.unwrap().unwrap();
+    assert_eq!(delivery.message, read);
+    assert_eq!((delivery.message.sequence, delivery.count), (stored.sequence, 1));
+}
+
+pub async fn a_dropped_wait_loses_nothing(rig: Rig) {
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(1);
+    for _ in 0..3 {
+        assert!(tokio::time::timeout(Duration::from_millis(20), taker.next()).await.is_err());
+    }
+    rig.put(&subject("a"), "x").await;
+    assert_eq!(next(&mut taker).await.count, 1);
+}
+
+pub async fn many_are_delivered_once_each(rig: Rig) {
+    let mut taker = rig.broker.queues.consume(&fires(LONG)).await.unwrap();
+    taker.allow(7);
+    for _ in 0..500 {
+        rig.broker.streams.publish(Publish::new("lvg.default.fire.q.5.a", "x")).await.unwrap();
+    }
+    for sequence in 1..=500 {
+        let delivery = next(&mut taker).await;
+        assert_eq!((delivery.message.sequence, delivery.count), (sequence, 1));
+        delivery.lease.finish().await.unwrap();
+        taker.allow(1);
+    }
+    assert_eq!(rig.broker.streams.last("lvg.default.fire.>").await.unwrap(), None);
+}
