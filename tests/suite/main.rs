@@ -1,2 +1,4 @@
 //! One test binary for all that runs with IO: linking wasmtime once is enough.
 #![cfg(test)]
+
+mod sandbox;
