@@ -5,8 +5,8 @@
 use std::borrow::Cow;
 
 use wasmparser::{
-    ComponentExternalKind, Encoding, ExternalKind, FuncValidatorAllocations, Parser, Payload, TypeRef, ValidPayload,
-    Validator,
+    ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, FuncValidatorAllocations, Parser, Payload,
+    TypeRef, ValidPayload, Validator,
 };
 
 use super::engine::FEATURES;
@@ -224,8 +224,11 @@ impl Scan {
             }
             Payload::ComponentImportSection(reader) if depth == 0 => {
                 for import in reader.clone() {
-                    let name = import.map_err(invalid)?.name.name.to_owned();
-                    self.imports.push(Import { name, is_function: false });
+                    let import = import.map_err(invalid)?;
+                    // Types that a world uses are imported by their own names, and ask nothing of the host.
+                    if !matches!(import.ty, ComponentTypeRef::Type(_)) {
+                        self.imports.push(Import { name: import.name.name.to_owned(), is_function: false });
+                    }
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 0 => {

@@ -1,0 +1,63 @@
+//! The compiler is a child that dies of its limits, and only it.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lovage::model::Digest;
+use lovage::sandbox::{Error, Rejection, Sandbox};
+
+use super::{Call, Rig, guests, output};
+
+/// Loops in loops over many locals: the time and the memory of register allocation grow with the square of either.
+fn bomb(depth: usize, locals: usize) -> Bytes {
+    let steps: String = (0..locals)
+        .map(|n| format!("(local.set {n} (i32.add (local.get {}) (local.get {n})))", (n + 1) % locals))
+        .collect();
+    let opening = "(loop (br_if 0 (local.get 0))".repeat(depth);
+    let text = format!(
+        r#"(module (func (export "_start") (local {}) {opening} {steps} {}))"#,
+        "i32 ".repeat(locals),
+        ")".repeat(depth)
+    );
+    wat::parse_str(text).unwrap().into()
+}
+
+async fn rejection(sandbox: &Sandbox, bytes: Bytes) -> Rejection {
+    match sandbox.load(&Digest::of(&bytes), bytes).await.unwrap_err() {
+        Error::Rejected(rejection) => rejection,
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test]
+async fn a_module_that_takes_too_much_cpu_is_refused() {
+    let rig = Rig::with(|config| config.compiler.cpu_seconds = 1);
+    let began = Instant::now();
+    let rejection = rejection(&rig.sandbox, bomb(600, 900)).await;
+    assert_eq!(rejection, Rejection::CompileLimit { limit: "1 s of CPU".to_owned() });
+    assert!(began.elapsed() < Duration::from_secs(8));
+    assert_eq!(output(&rig.report(&guests::says(1, "1", 0), Call::default()).await), "1", "the sandbox goes on");
+}
+
+#[tokio::test]
+async fn a_module_that_takes_too_much_memory_is_refused() {
+    let rig = Rig::with(|config| config.compiler.memory_bytes = 128 << 20);
+    let rejection = rejection(&rig.sandbox, bomb(600, 900)).await;
+    assert_eq!(rejection, Rejection::CompileLimit { limit: "128 MiB".to_owned() });
+}
+
+#[tokio::test]
+async fn a_module_that_takes_too_long_is_refused() {
+    let rig = Rig::with(|config| config.compiler.wall = Duration::from_millis(1));
+    let rejection = rejection(&rig.sandbox, bomb(600, 900)).await;
+    assert!(matches!(rejection, Rejection::CompileLimit { .. }), "{rejection}");
+}
+
+#[tokio::test]
+async fn a_missing_compiler_is_no_fault_of_the_module() {
+    let rig = Rig::with(|config| config.compiler.program = "/nowhere/lovage".into());
+    let bytes = Bytes::from(guests::spins());
+    let error = rig.sandbox.load(&Digest::of(&bytes), bytes).await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().starts_with("start the compiler: "), "{error}");
+}
