@@ -4,6 +4,7 @@
 //! **Invariant:** subjects decide the stream ([`Stream::of`](crate::protocol::Stream::of)); no caller names one.
 //! **Invariant:** a port moves bytes; what they mean is decided in `model` and `protocol`.
 
+mod clock;
 pub mod error;
 pub mod memory;
 pub mod nats;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::io::AsyncRead;
 
+pub use clock::{Clock, SystemClock};
 pub use error::{Error, Result};
 
 use crate::model::Timestamp;
@@ -51,12 +53,6 @@ pub struct Broker {
     pub objects: Arc<dyn Objects>,
     /// The time, which the twin in memory lets a test move.
     pub clock: Arc<dyn Clock>,
-}
-
-/// The time, in the broker's sense of it.
-pub trait Clock: Send + Sync {
-    /// The present.
-    fn now(&self) -> Timestamp;
 }
 
 /// A message as it was stored or heard.

@@ -1,7 +1,7 @@
 //! `lovage dev`: the whole platform in one process, with a broker of its own as a child.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -67,7 +67,7 @@ impl Dev {
     }
 
     async fn start_broker(&self, data: PathBuf) -> Result<Server, Fault> {
-        let binary = server::find(self.nats_server.as_deref()).await?;
+        let binary = server::find(self.nats_server.as_deref(), &places())?;
         let launcher = std::env::current_exe().ok();
         let plan = Plan { binary, data_dir: data.join("nats"), port: self.nats_port, launcher };
         Ok(Server::start(plan).await?)
@@ -90,6 +90,13 @@ impl Dev {
         up.store(false, Ordering::Relaxed);
         result
     }
+}
+
+/// Where a nats-server may be besides the one that was named.
+#[expect(clippy::disallowed_methods, reason = "configuration is read here, once")]
+fn places() -> server::Places {
+    let cache = user_dir("XDG_CACHE_HOME", ".cache");
+    server::Places { path: std::env::var_os("PATH"), cache: cache.parent().map(Path::to_owned) }
 }
 
 fn tell(url: &str, address: &str) {

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::module::examine;
 use super::{Fault, input, output, sandbox};
 use crate::broker::memory::Memory;
+use crate::broker::{Clock as _, Settings, SystemClock};
 use crate::client::{Client, Place, Watch};
 use crate::host;
 use crate::model::{ModuleName, Signature, TaskName, TaskRef, Tenant};
@@ -45,7 +46,9 @@ fn named_file(text: &str) -> Result<(ModuleName, PathBuf), String> {
 impl Exec {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let tenant = Tenant::default_tenant();
-        let broker = Memory::new().broker();
+        let memory = Memory::starting_at(SystemClock.now());
+        memory.provision(&tenant, &Settings::default());
+        let broker = memory.broker();
         let client = Client::new(broker.clone(), tenant.clone());
         let main: ModuleName = "main".parse()?;
         let mut record = None;

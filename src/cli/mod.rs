@@ -75,7 +75,10 @@ pub fn main() -> ExitCode {
             let rest = raw.map(|arg| arg.to_string_lossy().into_owned());
             return crate::sandbox::compile_child(rest);
         }
-        Some(crate::broker::nats::server::SUPERVISE) => return crate::broker::nats::server::supervise(raw),
+        Some(crate::broker::nats::server::SUPERVISE) => {
+            let error = crate::broker::nats::server::supervise(raw);
+            return Fault::platform(format!("failed to run the broker: {error}")).report();
+        }
         _ => {}
     }
     let args = Args::parse();

@@ -153,7 +153,8 @@ impl Logs {
             }
             Ok(())
         };
-        let ended = client.wait(&self.id, &mut |_| {});
+        let mut ignore = |_| {};
+        let ended = client.wait(&self.id, &mut ignore);
         tokio::select! {
             result = follow => result,
             ended = ended => {

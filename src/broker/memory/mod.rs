@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 pub use faults::Faults;
 
-use crate::broker::{Broker, Settings};
+use crate::broker::{Broker, Clock, Settings};
 use crate::model::{Tenant, Timestamp};
 use state::State;
 
@@ -66,7 +66,7 @@ impl Memory {
     #[must_use]
     pub fn broker(&self) -> Broker {
         let memory = Arc::new(self.clone());
-        Broker { streams: memory.clone(), queues: memory.clone(), bus: memory.clone(), objects: memory }
+        Broker { streams: memory.clone(), queues: memory.clone(), bus: memory.clone(), objects: memory.clone(), clock: memory }
     }
 
     /// Sets a tenant's limits. Streams need not be made: each is there when it is first used.
@@ -83,6 +83,12 @@ impl Memory {
     /// What the broker's clock says.
     #[must_use]
     pub fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+}
+
+impl Clock for Memory {
+    fn now(&self) -> Timestamp {
         self.0.now()
     }
 }

@@ -4,7 +4,6 @@
 //! **Invariant:** names and numbers of JetStream's API are written here and nowhere else.
 
 mod bus;
-mod clock;
 mod link;
 mod objects;
 mod provision;
@@ -24,7 +23,7 @@ use tokio::sync::watch;
 
 pub use link::{Connection, OPERATION_TIME_MAX};
 
-use crate::broker::{Broker, Error, Result, Settings};
+use crate::broker::{Broker, Error, Result, Settings, SystemClock};
 use crate::model::Tenant;
 use link::Link;
 
@@ -128,7 +127,7 @@ impl Nats {
             queues: link.clone(),
             bus: link.clone(),
             objects: link,
-            clock: Arc::new(clock::SystemClock),
+            clock: Arc::new(SystemClock),
         }
     }
 

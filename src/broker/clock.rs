@@ -1,10 +1,16 @@
-//! The clock of a broker elsewhere: this machine's.
+//! The time, as a port: everything that needs it is given a clock, so that tests can move it.
 
-use crate::broker::Clock;
 use crate::model::Timestamp;
 
-/// The machine's clock. Hosts and servers are expected to agree within a second, as NTP gives.
-pub(super) struct SystemClock;
+/// The time, in the broker's sense of it.
+pub trait Clock: Send + Sync {
+    /// The present.
+    fn now(&self) -> Timestamp;
+}
+
+/// This machine's clock. Hosts and servers are expected to agree within a second, as NTP gives.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the port through which everything else reads the clock")]
