@@ -15,6 +15,8 @@ pub mod protocol;
 #[cfg(feature = "full")]
 pub mod broker;
 #[cfg(feature = "full")]
+pub mod cli;
+#[cfg(feature = "full")]
 pub mod client;
 #[cfg(feature = "full")]
 pub mod host;
@@ -26,5 +28,3 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "full")]
 pub mod telemetry;
-#[cfg(feature = "full")]
-pub mod cli;

@@ -16,7 +16,7 @@ use crate::broker::nats::server::{self, Plan, Server};
 use crate::broker::nats::{Nats, Options};
 use crate::broker::patience::Patience;
 use crate::model::Tenant;
-use crate::schedule::mover;
+use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
 
 /// The options of `lovage dev`.
@@ -79,14 +79,15 @@ impl Dev {
         let (metrics, up) = (Metrics::default(), Arc::new(AtomicBool::new(true)));
         let address = listener.local_addr().map(|address| address.to_string()).unwrap_or_default();
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
-        let hosts = (0..self.hosts).map(|place| self.serve.host(nats, &tenant, &metrics, place, stop));
-        let mover = async { Ok(mover::run(nats.broker(), stop.clone()).await?) };
-        let hosts = async { futures::future::try_join_all(hosts).await.map(drop) };
-        let told = async {
-            tell(url, &address);
-            Ok(())
-        };
-        let result = tokio::try_join!(hosts, mover, status::serve(listener, status, stop.clone()), told).map(drop);
+        let mut hosts = Vec::new();
+        for place in 0..self.hosts {
+            hosts.push(self.serve.begin(nats, &tenant, &metrics, place).await?);
+        }
+        let mover = Mover::begin(nats.broker()).await?;
+        tell(url, &address);
+        let hosts = futures::future::try_join_all(hosts.into_iter().map(|host| host.serve(stop.clone())));
+        let roles = async { Ok(tokio::try_join!(hosts, mover.serve(stop.clone())).map(drop)?) };
+        let result = tokio::try_join!(roles, status::serve(listener, status, stop.clone())).map(drop);
         up.store(false, Ordering::Relaxed);
         result
     }
@@ -109,11 +110,13 @@ fn tell(url: &str, address: &str) {
 
 /// Two of us on one folder would be two brokers on one set of files.
 fn lock(data: &PathBuf) -> Result<File, Fault> {
-    let failed = |error: std::io::Error| Fault::platform(format!("failed to use the folder {}: {error}", data.display()));
+    let failed =
+        |error: std::io::Error| Fault::platform(format!("failed to use the folder {}: {error}", data.display()));
     std::fs::create_dir_all(data).map_err(failed)?;
     let file = File::options().create(true).truncate(false).write(true).open(data.join("lock")).map_err(failed)?;
     file.try_lock().map_err(|_| {
-        Fault::platform(format!("another `lovage dev` uses the folder {}", data.display())).hint("choose another one with --data")
+        Fault::platform(format!("another `lovage dev` uses the folder {}", data.display()))
+            .hint("choose another one with --data")
     })?;
     Ok(file)
 }

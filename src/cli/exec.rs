@@ -10,10 +10,10 @@ use super::{Fault, input, output, sandbox};
 use crate::broker::memory::Memory;
 use crate::broker::{Clock as _, Settings, SystemClock};
 use crate::client::{Client, Place, Watch};
-use crate::host;
+use crate::host::{self, Host};
 use crate::model::{ModuleName, Signature, TaskName, TaskRef, Tenant};
 use crate::protocol::note::printable;
-use crate::schedule::mover;
+use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
 
 /// `lovage exec`.
@@ -66,14 +66,14 @@ impl Exec {
         );
         let stop = CancellationToken::new();
         let config = host::Config::new(tenant, "exec".parse()?, 1);
-        let host = host::run(broker.clone(), sandbox::open(1, None)?, config, Metrics::default(), stop.clone());
-        let mover = mover::run(broker, stop.clone());
+        let host = Host::begin(broker.clone(), sandbox::open(1, None)?, config, Metrics::default()).await?;
+        let mover = Mover::begin(broker).await?;
         let call = async {
             let called = client.call_watched(signature, &Place::default(), |_| {}, &mut |watch| self.show(watch)).await;
             stop.cancel();
             called
         };
-        let (called, host, mover) = tokio::join!(call, host, mover);
+        let (called, host, mover) = tokio::join!(call, host.serve(stop.clone()), mover.serve(stop.clone()));
         host?;
         mover?;
         output::value(&client.output(&called?).await?)

@@ -60,8 +60,12 @@ impl From<broker::Error> for Fault {
             broker::Error::Unavailable(_) => {
                 fault.hint("start one with `lovage dev`, or name yours with --nats or LOVAGE_NATS")
             }
-            broker::Error::NotFound(_) => fault.hint("no host has prepared this broker yet: start one with `lovage host`"),
-            broker::Error::Full { .. } => fault.hint("the queue is full: wait until hosts have done some of it, or add hosts"),
+            broker::Error::NotFound(_) => {
+                fault.hint("no host has prepared this broker yet: start one with `lovage host`")
+            }
+            broker::Error::Full { .. } => {
+                fault.hint("the queue is full: wait until hosts have done some of it, or add hosts")
+            }
             broker::Error::Denied(_) => fault.hint("check --creds, and what its user may do"),
             broker::Error::Conflict { .. }
             | broker::Error::Occupied { .. }
@@ -79,7 +83,9 @@ impl From<client::Error> for Fault {
         match error {
             Error::Broker(error) => error.into(),
             Error::Failed(failure) => Self::failed(&failure),
-            Error::ModuleMissing { .. } => usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`"),
+            Error::ModuleMissing { .. } => {
+                usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+            }
             Error::TaskMissing { .. } | Error::VersionTaken { .. } | Error::Occupied(_) | Error::Ended { .. } => usage,
             Error::NotFound(_) | Error::InputTooLarge { .. } => usage,
             Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) => {

@@ -13,12 +13,12 @@ use super::{Connect, Fault, sandbox, signals, status};
 use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Settings};
-use crate::host::{self, LEASE_DEFAULT, LEASE_MIN};
+use crate::host::{self, Host, LEASE_DEFAULT, LEASE_MIN};
 use crate::model::name::NAME_LEN_MAX;
 use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Queue, Tenant};
-use crate::schedule::mover;
+use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
 
 /// Slots for each core: enough to keep a core busy while other tasks wait for the broker.
@@ -81,13 +81,17 @@ impl HostArgs {
                 await_broker(&nats, &self.connect.nats).await;
                 provision(&nats, &self.connect.tenant).await
             };
-            let Some(prepared) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
-            prepared?;
+            let begin = async {
+                prepare.await?;
+                let host = self.serve.begin(&nats, &self.connect.tenant, &metrics, 0).await?;
+                Ok::<_, Fault>((host, Mover::begin(nats.broker()).await?))
+            };
+            let Some(begun) = stop.run_until_cancelled(begin).await else { return Ok(()) };
+            let (host, mover) = begun?;
             up.store(true, Ordering::Relaxed);
-            let host = self.serve.host(&nats, &self.connect.tenant, &metrics, 0, &stop);
-            let mover = mover::run(nats.broker(), stop.clone());
-            let (host, mover) = tokio::join!(host, async { mover.await.map_err(Fault::from) });
-            host.and(mover)
+            info!("ready");
+            let (host, mover) = tokio::join!(host.serve(stop.clone()), mover.serve(stop.clone()));
+            Ok(host.and(mover)?)
         };
         let pages = async {
             match listener {
@@ -106,15 +110,14 @@ impl HostArgs {
 }
 
 impl Serve {
-    /// Runs the host that is the `place`-th of this process, until `stop` fires.
-    pub(super) async fn host(
+    /// The host that is the `place`-th of this process.
+    pub(super) async fn begin(
         &self,
         nats: &Nats,
         tenant: &Tenant,
         metrics: &Metrics,
         place: usize,
-        stop: &CancellationToken,
-    ) -> Result<(), Fault> {
+    ) -> Result<Host, Fault> {
         let slots = self.concurrency.unwrap_or(sandbox::cores() * SLOTS_PER_CORE);
         if slots == 0 || slots > 10_000 {
             return Err(Fault::usage("--concurrency takes a number from 1 to 10000"));
@@ -128,7 +131,7 @@ impl Serve {
         config.lease = self.lease;
         config.drain = self.drain;
         info!(host = %config.id, labels = ?self.labels, "a host begins");
-        Ok(host::run(nats.broker(), sandbox, config, metrics.clone(), stop.clone()).await?)
+        Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)
     }
 
     /// What the broker's operator sees this connection as.
@@ -163,7 +166,12 @@ pub(super) async fn provision(nats: &Nats, tenant: &Tenant) -> Result<(), Fault>
 /// A name for this host that no other has: the machine's, the process's and its place in it.
 fn host_id(place: usize) -> Result<HostId, Fault> {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
-    let machine: String = machine.trim().chars().map(|c| c.to_ascii_lowercase()).filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+    let machine: String = machine
+        .trim()
+        .chars()
+        .map(|c| c.to_ascii_lowercase())
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
     let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
     let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
     Ok(format!("{machine}{suffix}").parse()?)

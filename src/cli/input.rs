@@ -30,7 +30,9 @@ fn bounded(name: &str, reader: impl std::io::Read) -> Result<Bytes, Fault> {
         .read_to_end(&mut bytes)
         .map_err(|error| Fault::usage(format!("failed to read {name}: {error}")))?;
     if bytes.len() as u64 > VALUE_BYTES_MAX {
-        return Err(Fault::usage(format!("the input {name} is larger than the {VALUE_BYTES_MAX} bytes that are allowed")));
+        return Err(Fault::usage(format!(
+            "the input {name} is larger than the {VALUE_BYTES_MAX} bytes that are allowed"
+        )));
     }
     Ok(bytes.into())
 }

@@ -265,7 +265,9 @@ impl Named {
         let record = client.module(&self.name.name, self.name.version.as_ref()).await?;
         let title = format!("{}@{}", record.name, record.version);
         let Some(reader) = client.broker().objects.open(Bucket::Modules, &record.digest.hex()).await? else {
-            return Err(Fault::platform(format!("{title}: its bytes are not in the object store")).hint("push it again"));
+            return Err(
+                Fault::platform(format!("{title}: its bytes are not in the object store")).hint("push it again")
+            );
         };
         let mut bytes = Vec::new();
         let read = reader.take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).await;
@@ -300,7 +302,10 @@ impl InspectArgs {
         output::line(&format!("size       {}, {functions} functions", output::size(size)))?;
         output::line(&format!("digest     {}", Digest::of(&upload.bytes)))?;
         output::line(&format!("memory     {} at the start", output::size(memory_min_bytes)))?;
-        output::line(&format!("imports    {}", if imports.is_empty() { "none".to_owned() } else { imports.join("\n           ") }))?;
+        output::line(&format!(
+            "imports    {}",
+            if imports.is_empty() { "none".to_owned() } else { imports.join("\n           ") }
+        ))?;
         print_tasks(&upload.tasks)
     }
 }

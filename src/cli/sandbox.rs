@@ -7,7 +7,8 @@ use crate::sandbox::{Compiler, Config, Sandbox};
 
 /// A sandbox with `slots` slots; its artifacts are in `cache`, else in the user's cache folder.
 pub(super) fn open(slots: usize, cache: Option<PathBuf>) -> Result<Sandbox, Fault> {
-    let program = std::env::current_exe().map_err(|error| Fault::platform(format!("failed to find this program: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Fault::platform(format!("failed to find this program: {error}")))?;
     let cache = cache.unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache").join("artifacts"));
     let slots = u32::try_from(slots).map_err(|_| Fault::usage("--concurrency is too large"))?;
     Ok(Sandbox::new(Config::new(slots, cores(), cache, Compiler::new(program)))?)

@@ -29,7 +29,8 @@ pub(super) struct Status {
 pub(super) async fn bind(port: u16) -> Result<TcpListener, Fault> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpListener::bind(address).await.map_err(|error| {
-        Fault::platform(format!("failed to listen on {address}: {error}")).hint("choose another port with --port, 0 for any")
+        Fault::platform(format!("failed to listen on {address}: {error}"))
+            .hint("choose another port with --port, 0 for any")
     })
 }
 

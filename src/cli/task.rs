@@ -91,7 +91,9 @@ impl ResultArgs {
             Some(Record::Settled(settled)) => print(&client, id.as_str(), settled, self.json).await,
             Some(Record::Retrying { next, due, failure }) if self.json => {
                 let next = json!({"attempt": next, "due": due.to_string()});
-                output::json(&json!({"id": id, "state": state, "next": next, "failure": failure, "host": snapshot.host}))
+                output::json(
+                    &json!({"id": id, "state": state, "next": next, "failure": failure, "host": snapshot.host}),
+                )
             }
             _ if self.json => output::json(&json!({"id": id, "state": state, "host": snapshot.host})),
             _ => {

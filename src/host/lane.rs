@@ -12,63 +12,64 @@ use crate::broker::patience::Patience;
 use crate::broker::{self, Deliveries, Delivery};
 use crate::model::Queue;
 
-/// Serves `queue` with `slots` slots until `stop` fires, then waits for what runs, and hands back what runs too long.
-pub(super) async fn run(
+/// One queue of a host.
+pub(super) struct Lane {
     shared: Arc<Shared>,
-    queue: Queue,
+    deliveries: Box<dyn Deliveries>,
     slots: usize,
-    stop: CancellationToken,
-) -> Result<(), broker::Error> {
-    let consumer = queue_consumer(&shared.config.tenant, &queue, shared.config.lease);
-    let begin =
-        async { Patience::default().retry("take from the queue", || shared.broker.queues.consume(&consumer)).await };
-    let Some(deliveries) = stop.run_until_cancelled(begin).await else { return Ok(()) };
-    let mut deliveries = deliveries?;
-    info!(%queue, slots, "serving");
-    deliveries.allow(slots);
-    let tracker = TaskTracker::new();
-    let result = serve(&shared, deliveries.as_mut(), slots, &tracker, &stop).await;
-    drop(deliveries);
-    drain(&shared, &tracker).await;
-    result
 }
 
-async fn serve(
-    shared: &Arc<Shared>,
-    deliveries: &mut dyn Deliveries,
-    slots: usize,
-    tracker: &TaskTracker,
-    stop: &CancellationToken,
-) -> Result<(), broker::Error> {
-    let (freed, mut free) = mpsc::channel::<()>(slots);
-    let mut patience = Patience::default();
-    loop {
-        let next = tokio::select! {
-            biased;
-            () = stop.cancelled() => return Ok(()),
-            Some(()) = free.recv() => {
-                let mut count = 1;
-                while free.try_recv().is_ok() {
-                    count += 1;
+impl Lane {
+    /// Stands ready to take tasks of `queue` into `slots` slots.
+    pub(super) async fn begin(shared: Arc<Shared>, queue: Queue, slots: usize) -> Result<Self, broker::Error> {
+        let consumer = queue_consumer(&shared.config.tenant, &queue, shared.config.lease);
+        let consume = || shared.broker.queues.consume(&consumer);
+        let deliveries = Patience::default().retry("take from the queue", consume).await?;
+        info!(%queue, slots, "serving");
+        Ok(Self { shared, deliveries, slots })
+    }
+
+    /// Takes tasks until `stop` fires, then waits for what runs, and hands back what runs too long.
+    pub(super) async fn serve(mut self, stop: CancellationToken) -> Result<(), broker::Error> {
+        let tracker = TaskTracker::new();
+        let result = self.take(&tracker, &stop).await;
+        drop(self.deliveries);
+        drain(&self.shared, &tracker).await;
+        result
+    }
+
+    async fn take(&mut self, tracker: &TaskTracker, stop: &CancellationToken) -> Result<(), broker::Error> {
+        let (freed, mut free) = mpsc::channel::<()>(self.slots);
+        let mut patience = Patience::default();
+        self.deliveries.allow(self.slots);
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                Some(()) = free.recv() => {
+                    let mut count = 1;
+                    while free.try_recv().is_ok() {
+                        count += 1;
+                    }
+                    self.deliveries.allow(count);
+                    continue;
                 }
-                deliveries.allow(count);
-                continue;
-            }
-            next = deliveries.next() => next,
-        };
-        match next {
-            Ok(delivery) => {
-                patience = Patience::default();
-                tracker.spawn(occupy(Arc::clone(shared), delivery, freed.clone()));
-            }
-            Err(error) if error.is_transient() => {
-                warn!(%error, "cannot take tasks, trying again");
-                tokio::select! {
-                    () = patience.wait() => {}
-                    () = stop.cancelled() => return Ok(()),
+                next = self.deliveries.next() => next,
+            };
+            match next {
+                Ok(delivery) => {
+                    patience = Patience::default();
+                    tracker.spawn(occupy(Arc::clone(&self.shared), delivery, freed.clone()));
                 }
+                Err(error) if error.is_transient() => {
+                    warn!(%error, "cannot take tasks, trying again");
+                    tokio::select! {
+                        () = patience.wait() => {}
+                        () = stop.cancelled() => return Ok(()),
+                    }
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) => return Err(error),
         }
     }
 }

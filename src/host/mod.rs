@@ -105,41 +105,58 @@ struct Shared {
     hand_back: CancellationToken,
 }
 
-/// Runs a host until `stop` fires and it has drained.
-///
-/// # Errors
-/// What the broker refuses for good; a broker that is away is waited for.
-pub async fn run(
-    broker: Broker,
-    sandbox: Sandbox,
-    config: Config,
-    metrics: Metrics,
-    stop: CancellationToken,
-) -> Result<(), broker::Error> {
-    let shared = Arc::new(Shared {
-        catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
-        running: running::Running::default(),
-        hand_back: CancellationToken::new(),
-        config,
-        broker,
-        sandbox,
-        metrics,
-    });
-    let background = TaskTracker::new();
-    let ended = CancellationToken::new();
-    for listener in [Listener::Control, Listener::Catalogue] {
-        let (shared, ended) = (Arc::clone(&shared), ended.clone());
-        background.spawn(async move { ended.run_until_cancelled(listener.run(&shared)).await });
+/// A host whose consumers stand: it takes tasks once it serves.
+pub struct Host {
+    shared: Arc<Shared>,
+    lanes: Vec<lane::Lane>,
+}
+
+impl Host {
+    /// Prepares a host: when this returns, tasks that are queued now will be taken by [`serve`](Self::serve).
+    ///
+    /// # Errors
+    /// What the broker refuses for good; a broker that is away is waited for.
+    pub async fn begin(
+        broker: Broker,
+        sandbox: Sandbox,
+        config: Config,
+        metrics: Metrics,
+    ) -> Result<Self, broker::Error> {
+        let shared = Arc::new(Shared {
+            catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
+            running: running::Running::default(),
+            hand_back: CancellationToken::new(),
+            config,
+            broker,
+            sandbox,
+            metrics,
+        });
+        let mut lanes = Vec::new();
+        for (place, queue) in shared.config.queues.iter().enumerate() {
+            let slots = share(shared.config.concurrency, shared.config.queues.len(), place);
+            lanes.push(lane::Lane::begin(Arc::clone(&shared), queue.clone(), slots).await?);
+        }
+        Ok(Self { shared, lanes })
     }
-    let lanes = shared.config.queues.iter().enumerate().map(|(place, queue)| {
-        let slots = share(shared.config.concurrency, shared.config.queues.len(), place);
-        lane::run(Arc::clone(&shared), queue.clone(), slots, stop.clone())
-    });
-    let outcome = futures::future::try_join_all(lanes).await.map(drop);
-    ended.cancel();
-    background.close();
-    background.wait().await;
-    outcome
+
+    /// Takes and runs tasks until `stop` fires and what runs has ended, or was handed back.
+    ///
+    /// # Errors
+    /// What the broker refuses for good; a broker that is away is waited for.
+    pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
+        let background = TaskTracker::new();
+        let ended = CancellationToken::new();
+        for listener in [Listener::Control, Listener::Catalogue] {
+            let (shared, ended) = (Arc::clone(&self.shared), ended.clone());
+            background.spawn(async move { ended.run_until_cancelled(listener.run(&shared)).await });
+        }
+        let lanes = self.lanes.into_iter().map(|lane| lane.serve(stop.clone()));
+        let outcome = futures::future::try_join_all(lanes).await.map(drop);
+        ended.cancel();
+        background.close();
+        background.wait().await;
+        outcome
+    }
 }
 
 /// What goes on beside the lanes for as long as the host runs.

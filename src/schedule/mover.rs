@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::broker::patience::Patience;
-use crate::broker::{Broker, Consumer, Delivery, Error, Publish};
+use crate::broker::{Broker, Consumer, Deliveries, Delivery, Error, Publish};
 use crate::protocol::Stream;
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{ATTEMPT, RECHECK};
@@ -36,35 +38,50 @@ pub fn consumer() -> Consumer {
     }
 }
 
-/// Moves what is due until `stop` fires.
-///
-/// # Errors
-/// What the broker refuses for good.
-pub async fn run(broker: Broker, stop: CancellationToken) -> Result<(), Error> {
-    stop.run_until_cancelled(serve(&broker)).await.unwrap_or(Ok(()))
+/// A mover whose consumer stands.
+pub struct Mover {
+    broker: Broker,
+    deliveries: Box<dyn Deliveries>,
 }
 
-async fn serve(broker: &Broker) -> Result<(), Error> {
-    let consumer = consumer();
-    let consume = || broker.queues.consume(&consumer);
-    let mut deliveries = Patience::default().retry("take what is due", consume).await?;
-    deliveries.allow(IN_HAND_MAX);
-    let mut patience = Patience::default();
-    let mut in_hand = futures::stream::FuturesUnordered::new();
-    loop {
-        use futures::StreamExt as _;
-        tokio::select! {
-            Some(()) = in_hand.next(), if !in_hand.is_empty() => deliveries.allow(1),
-            next = deliveries.next() => match next {
-                Ok(delivery) => {
-                    patience = Patience::default();
-                    in_hand.push(carry(broker, delivery));
+impl Mover {
+    /// Stands ready to move what is due.
+    ///
+    /// # Errors
+    /// What the broker refuses for good; a broker that is away is waited for.
+    pub async fn begin(broker: Broker) -> Result<Self, Error> {
+        let consumer = consumer();
+        let consume = || broker.queues.consume(&consumer);
+        let deliveries = Patience::default().retry("take what is due", consume).await?;
+        Ok(Self { broker, deliveries })
+    }
+
+    /// Moves what is due until `stop` fires.
+    ///
+    /// # Errors
+    /// What the broker refuses for good; a broker that is away is waited for.
+    pub async fn serve(mut self, stop: CancellationToken) -> Result<(), Error> {
+        stop.run_until_cancelled(self.carry_all()).await.unwrap_or(Ok(()))
+    }
+
+    async fn carry_all(&mut self) -> Result<(), Error> {
+        self.deliveries.allow(IN_HAND_MAX);
+        let mut patience = Patience::default();
+        let mut in_hand = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = in_hand.next(), if !in_hand.is_empty() => self.deliveries.allow(1),
+                next = self.deliveries.next() => match next {
+                    Ok(delivery) => {
+                        patience = Patience::default();
+                        in_hand.push(carry(&self.broker, delivery));
+                    }
+                    Err(error) if error.is_transient() => {
+                        warn!(%error, "cannot take what is due, trying again");
+                        patience.wait().await;
+                    }
+                    Err(error) => return Err(error),
                 }
-                Err(error) if error.is_transient() => {
-                    warn!(%error, "cannot take what is due, trying again");
-                    patience.wait().await;
-                }
-                Err(error) => return Err(error),
             }
         }
     }

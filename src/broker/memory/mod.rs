@@ -66,7 +66,13 @@ impl Memory {
     #[must_use]
     pub fn broker(&self) -> Broker {
         let memory = Arc::new(self.clone());
-        Broker { streams: memory.clone(), queues: memory.clone(), bus: memory.clone(), objects: memory.clone(), clock: memory }
+        Broker {
+            streams: memory.clone(),
+            queues: memory.clone(),
+            bus: memory.clone(),
+            objects: memory.clone(),
+            clock: memory,
+        }
     }
 
     /// Sets a tenant's limits. Streams need not be made: each is there when it is first used.

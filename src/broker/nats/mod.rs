@@ -215,7 +215,8 @@ fn note(sender: &watch::Sender<Connection>, event: &Event) {
         Event::SlowConsumer(_) | Event::ServerError(_) | Event::ClientError(_) => {
             tracing::warn!(%event, "the connection to the broker");
         }
-        Event::LameDuckMode | Event::Draining => tracing::info!(%event, "the connection to the broker"),
+        Event::LameDuckMode => tracing::info!(%event, "the connection to the broker"),
+        Event::Draining => tracing::debug!(%event, "the connection to the broker"),
     }
 }
 
