@@ -59,7 +59,7 @@ need_rust_wasm() {
   if tools_has_rust_target; then return; fi
   if [ -z "${LOVAGE_NO_RUSTUP:-}" ] && command -v rustup >/dev/null && ! tools_has_debian_rust_wasm; then
     tools_say "adding the target wasm32-unknown-unknown with rustup"
-    if tools_timeout 30 rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && tools_has_rust_target; then return; fi
+    if tools_timeout 60 rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && tools_has_rust_target; then return; fi
     tools_say "rustup could not add it"
   fi
   if ! tools_has_debian_rust_wasm; then
@@ -127,6 +127,7 @@ wasm_cc() {
 
 # Takes nats-server from Debian's unstable suite, since stable has one that is too old. The package needs nothing but libc,
 # so it is unpacked and not installed; the list of packages it comes from is kept apart from the system's.
+# Runs in a subshell of its own (tools_locked), so it may change the folder.
 tools_unpack_nats_server() {
   local apt="$LOVAGE_TOOLS/apt" uri keyring options
   if [ -x "$LOVAGE_TOOLS/nats-server" ] && tools_at_least "$NATS_SERVER_MIN" "$(tools_nats_version "$LOVAGE_TOOLS/nats-server")"; then
@@ -143,11 +144,15 @@ tools_unpack_nats_server() {
   mkdir -p "$apt/lists/partial" "$apt/archives/partial" "$apt/unpacked"
   printf 'Types: deb\nURIs: %s\nSuites: sid\nComponents: main\n' "$uri" >"$apt/sid.sources"
   if [ -r "$keyring" ]; then printf 'Signed-By: %s\n' "$keyring" >>"$apt/sid.sources"; fi
-  options=(-qq -o "Dir::Etc::SourceList=$apt/sid.sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$apt/lists"
+  # Hooks of the system's apt (images for containers empty its cache) have no business here.
+  printf '#clear APT::Update::Post-Invoke;\n' >"$apt/apt.conf"
+  options=(-qq -c "$apt/apt.conf" -o "Dir::Etc::SourceList=$apt/sid.sources" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$apt/lists"
     -o "Dir::Cache=$apt" -o "Dir::Cache::Archives=$apt/archives" -o APT::Sandbox::User= -o Acquire::Languages=none
     -o Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false)
-  apt-get "${options[@]}" update >&2
-  (cd "$apt/archives" && apt-get "${options[@]}" download nats-server >&2)
+  if ! { apt-get "${options[@]}" update && cd "$apt/archives" && apt-get "${options[@]}" download nats-server; } >&2; then
+    tools_fail "nats-server could not be fetched" "again, or put a nats-server >= $NATS_SERVER_MIN on PATH"
+    return 1
+  fi
   dpkg -x "$apt"/archives/nats-server_*.deb "$apt/unpacked"
   mv "$apt/unpacked/usr/sbin/nats-server" "$LOVAGE_TOOLS/nats-server.new"
   mv "$LOVAGE_TOOLS/nats-server.new" "$LOVAGE_TOOLS/nats-server"
