@@ -10,7 +10,7 @@ use super::{Rig, soon, text};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
+pub(super) async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
     let mut control = rig.broker.bus.listen("lvg.ctl.>").await.unwrap();
     let mut results = rig.broker.bus.listen("lvg.default.res.*").await.unwrap();
     let headers = Headers::new().with("A", "1");
@@ -26,7 +26,7 @@ pub async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
     soon(async { while rig.broker.streams.last("lvg.default.res.b").await.unwrap().is_none() {} }).await;
 }
 
-pub async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
+pub(super) async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
     let bus = rig.broker.bus.clone();
     let answer = async || {
         let mut questions = bus.listen("lvg.ctl.find.>").await.unwrap();
@@ -54,7 +54,7 @@ pub async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
     tokio::select! { _ = answers => unreachable!(), () = soon(asking) => {} }
 }
 
-pub async fn nobody_answers_at_once(rig: Rig) {
+pub(super) async fn nobody_answers_at_once(rig: Rig) {
     let begin = tokio::time::Instant::now();
     let answers = rig.broker.bus.ask("lvg.ctl.find.t.x", Bytes::new(), PATIENCE, 1).await.unwrap();
     assert!(answers.is_empty());
