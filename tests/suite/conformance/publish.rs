@@ -113,7 +113,7 @@ pub(super) async fn a_message_with_a_time_to_live_goes(rig: Rig) {
     let publish = Publish { ttl: Some(Duration::from_millis(10)), ..Publish::new(RESULT, "x") };
     rig.broker.streams.publish(publish).await.unwrap();
     assert!(rig.broker.streams.last(RESULT).await.unwrap().is_some());
-    // Nobody says that it goes, so it is asked for; a schedule is the clock.
+    // Nobody says that it goes, so it is asked for until it has; the pause lets a paused clock go on.
     soon(async {
         while rig.broker.streams.last(RESULT).await.unwrap().is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
