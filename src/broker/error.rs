@@ -35,7 +35,8 @@ pub enum Error {
     /// No stream captures the subject, or a stream or a bucket is not there (yet).
     #[error("find the stream or bucket of {0}")]
     NotFound(String),
-    /// The broker does not answer: away, restarting, or choosing a leader.
+    /// The broker does not answer: away, restarting, or choosing a leader. The operation may have happened all the same, or may
+    /// happen yet: a publish is repeated with the same message id or expected sequence.
     #[error("reach the broker: {0}")]
     Unavailable(String),
     /// The broker does not let us: credentials or permissions.

@@ -84,7 +84,8 @@ pub struct Publish {
     /// The sequence of the subject's last message, 0 for "none yet", without which the publish is refused
     /// with [`Error::Conflict`].
     pub expect: Option<u64>,
-    /// A second publish to the stream with the same id within two minutes is dropped and acknowledged as a duplicate.
+    /// A second publish to the stream with the same id within two minutes is dropped and acknowledged as a duplicate, whatever
+    /// its subject and whether or not that is occupied; but what `expect` refuses is refused.
     pub message_id: Option<String>,
     /// How long the message is kept; rounded up to whole seconds, at least one.
     pub ttl: Option<Duration>,

@@ -47,10 +47,6 @@ impl Store {
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, timers: &mut Timers) -> Result<Stored> {
         let ttl = publish.ttl_seconds().map(Duration::from_secs);
         let Publish { subject, headers, payload, expect, message_id, schedule, .. } = publish;
-        self.forget_ids(now);
-        if let Some(sequence) = message_id.as_ref().and_then(|id| self.ids.get(id)) {
-            return Ok(Stored { sequence: *sequence, duplicate: true });
-        }
         if ttl.is_some() && !self.rules.message_ttl {
             return Err(Error::Other(format!("publish to {subject}: its stream takes no time to live")));
         }
@@ -62,6 +58,10 @@ impl Store {
         }
         if expect.is_some_and(|expected| expected != self.last_of(&subject)) {
             return Err(Error::Conflict { subject });
+        }
+        self.forget_ids(now);
+        if let Some(sequence) = message_id.as_ref().and_then(|id| self.ids.get(id)) {
+            return Ok(Stored { sequence: *sequence, duplicate: true });
         }
         self.make_room(&subject, schedule.is_some(), timers)?;
         self.last += 1;

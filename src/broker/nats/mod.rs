@@ -112,8 +112,9 @@ impl Nats {
         let mut nats = Self { link: Link { client, connection } };
         if !options.retry_first {
             nats.check()?;
-            // Word of the connection comes by another task, a moment later; it closes only with the client.
-            drop(nats.link.connection.wait_for(|connection| connection.connected).await);
+            // Word of the connection comes by another task, a moment later. Without it only the wording of errors would differ.
+            let word = nats.link.connection.wait_for(|connection| connection.connected);
+            drop(tokio::time::timeout(OPERATION_TIME_MAX, word).await);
         }
         Ok(nats)
     }

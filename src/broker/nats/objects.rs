@@ -10,7 +10,6 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE;
 use bytes::{Bytes, BytesMut};
-use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -25,9 +24,6 @@ use crate::protocol::stream::Bucket;
 
 /// A chunk: half a megabyte was the fastest of 128 KiB, 512 KiB and 4 MiB.
 const CHUNK_LEN: usize = 512 << 10;
-
-/// Chunks that are written at a time.
-const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// The record of an object.
 #[derive(Debug, Deserialize, Serialize)]
@@ -148,28 +144,19 @@ impl Link {
         subject: &str,
         reader: &mut (dyn AsyncRead + Send + Unpin),
     ) -> Result<(u64, u64, [u8; 32])> {
+        let unreadable = |error| Error::Other(format!("read the object: {error}"));
         let mut digest = Sha256::new();
         let (mut size, mut chunks) = (0, 0);
-        let mut writes = FuturesUnordered::new();
-        loop {
-            let chunk = next_chunk(reader).await.map_err(|error| Error::Other(format!("read the object: {error}")))?;
-            if chunk.is_empty() {
-                break;
-            }
+        let mut chunk = next_chunk(reader).await.map_err(unreadable)?;
+        while !chunk.is_empty() {
             digest.update(&chunk);
             size += chunk.len() as u64;
             chunks += 1;
-            if writes.len() >= CHUNKS_IN_FLIGHT {
-                writes.next().await.transpose()?;
-            }
-            // In this order on the wire only if each is begun before the next: the first poll sends.
-            let mut write = Box::pin(self.store(subject, None, chunk));
-            match futures::poll!(write.as_mut()) {
-                std::task::Poll::Ready(stored) => stored?,
-                std::task::Poll::Pending => writes.push(write),
-            }
+            // One write at a time keeps the chunks in order; the next one is read meanwhile.
+            let (stored, next) = futures::join!(self.store(subject, None, chunk), next_chunk(reader));
+            stored?;
+            chunk = next.map_err(unreadable)?;
         }
-        writes.try_collect::<()>().await?;
         Ok((size, chunks, digest.finalize().into()))
     }
 

@@ -14,6 +14,9 @@ use crate::protocol::stream::{Bucket, DUPLICATE_WINDOW, PerSubject, Retention};
 /// "Stream name already in use", by one with another configuration.
 const NAME_IN_USE: u64 = 10058;
 
+/// "Stream configuration update can not change ...".
+const INVALID_CHANGE: u64 = 10052;
+
 /// Makes what a tenant needs. What is there already is left as it is, or its limits are changed.
 pub(super) async fn provision(link: &Link, tenant: &Tenant, settings: &Settings) -> Result<()> {
     for stream in Stream::all(tenant) {
@@ -35,7 +38,7 @@ async fn make(link: &Link, config: &Config) -> Result<()> {
     }
     match link.api_answer::<IgnoredAny>(&format!("STREAM.UPDATE.{name}"), &config).await? {
         Answer::Done(_) => Ok(()),
-        Answer::Refused { error } if (400..500).contains(&error.code) => {
+        Answer::Refused { error } if error.err_code == INVALID_CHANGE || (400..500).contains(&error.code) => {
             Err(Error::Unsuitable(format!("stream {name} is there with other rules: {}", error.description)))
         }
         Answer::Refused { error } => Err(error.into_error(name)),

@@ -1,16 +1,20 @@
 //! Messages that are heard and not stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::BoxStream;
+use lovage::broker::{Bus, Message};
 use lovage::protocol::Headers;
 
 use super::{Rig, soon, text};
 
+const QUESTIONS: &str = "lvg.ctl.find.>";
 const PATIENCE: Duration = Duration::from_secs(5);
 
-pub async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
+pub(super) async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
     let mut control = rig.broker.bus.listen("lvg.ctl.>").await.unwrap();
     let mut results = rig.broker.bus.listen("lvg.default.res.*").await.unwrap();
     let headers = Headers::new().with("A", "1");
@@ -26,19 +30,16 @@ pub async fn a_listener_hears_what_is_sent_and_stored(rig: Rig) {
     soon(async { while rig.broker.streams.last("lvg.default.res.b").await.unwrap().is_none() {} }).await;
 }
 
-pub async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
-    let bus = rig.broker.bus.clone();
-    let answer = async || {
-        let mut questions = bus.listen("lvg.ctl.find.>").await.unwrap();
-        let bus = bus.clone();
-        async move {
-            while let Some(question) = questions.next().await {
-                bus.send(&question.reply.unwrap(), Headers::new(), question.payload).await.unwrap();
-            }
-        }
-    };
-    let answering = async |one, two| tokio::join!(one, two);
-    let answers = answering(answer().await, answer().await);
+/// Answers each question with itself.
+async fn echo(bus: Arc<dyn Bus>, mut questions: BoxStream<'static, Message>) {
+    while let Some(question) = questions.next().await {
+        bus.send(&question.reply.unwrap(), Headers::new(), question.payload).await.unwrap();
+    }
+}
+
+pub(super) async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
+    let questions = [rig.broker.bus.listen(QUESTIONS).await.unwrap(), rig.broker.bus.listen(QUESTIONS).await.unwrap()];
+    let answers = futures::future::join_all(questions.map(|questions| echo(rig.broker.bus.clone(), questions)));
     let asking = async {
         let ask = async |patience, max| {
             let answers =
@@ -54,7 +55,7 @@ pub async fn an_asker_gets_as_many_answers_as_it_takes(rig: Rig) {
     tokio::select! { _ = answers => unreachable!(), () = soon(asking) => {} }
 }
 
-pub async fn nobody_answers_at_once(rig: Rig) {
+pub(super) async fn nobody_answers_at_once(rig: Rig) {
     let begin = tokio::time::Instant::now();
     let answers = rig.broker.bus.ask("lvg.ctl.find.t.x", Bytes::new(), PATIENCE, 1).await.unwrap();
     assert!(answers.is_empty());

@@ -8,6 +8,7 @@ mod faults;
 mod objects;
 mod publish;
 mod queue;
+mod rates;
 mod reading;
 mod restart;
 mod schedule;
@@ -25,7 +26,7 @@ use crate::support::nats::TestServer;
 const QUEUED_MAX: u64 = 4;
 
 /// A broker under test.
-pub struct Rig {
+pub(super) struct Rig {
     /// The ports.
     pub broker: Broker,
     /// The server, if there is one.
@@ -45,12 +46,12 @@ impl Rig {
     }
 
     /// Stores a message.
-    pub async fn put(&self, subject: &str, payload: &'static str) -> Stored {
+    pub(super) async fn put(&self, subject: &str, payload: &'static str) -> Stored {
         self.broker.streams.publish(Publish::new(subject, payload)).await.unwrap()
     }
 
     /// Takes deliveries of `filter` in the tenant's task stream.
-    pub async fn take(&self, filter: &str, lease: Duration) -> Box<dyn Deliveries> {
+    pub(super) async fn take(&self, filter: &str, lease: Duration) -> Box<dyn Deliveries> {
         self.broker.queues.consume(&tasks(filter, lease)).await.unwrap()
     }
 }
@@ -60,7 +61,7 @@ fn settings() -> Settings {
 }
 
 /// A consumer of the default tenant's tasks.
-pub fn tasks(filter: &str, lease: Duration) -> Consumer {
+pub(super) fn tasks(filter: &str, lease: Duration) -> Consumer {
     Consumer {
         stream: Stream::Task(Tenant::default_tenant()),
         name: "tasks".to_owned(),
@@ -71,17 +72,17 @@ pub fn tasks(filter: &str, lease: Duration) -> Consumer {
 }
 
 /// The result of what must not take long.
-pub async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it takes more than 10 s")
 }
 
 /// The next delivery.
-pub async fn next(deliveries: &mut Box<dyn Deliveries>) -> Delivery {
+pub(super) async fn next(deliveries: &mut Box<dyn Deliveries>) -> Delivery {
     soon(deliveries.next()).await.unwrap()
 }
 
 /// The payload as text.
-pub fn text(message: &Message) -> &str {
+pub(super) fn text(message: &Message) -> &str {
     std::str::from_utf8(&message.payload).unwrap()
 }
 

@@ -10,14 +10,14 @@ use super::{Rig, next, soon, tasks, text};
 const RESULT: &str = "lvg.default.res.a";
 const TASK: &str = "lvg.default.task.q.5.a";
 
-pub async fn sequences_count_from_one(rig: Rig) {
+pub(super) async fn sequences_count_from_one(rig: Rig) {
     for sequence in 1..=3 {
         let stored = rig.put("lvg.default.log.a", "x").await;
         assert_eq!((stored.sequence, stored.duplicate), (sequence, false));
     }
 }
 
-pub async fn expected_sequences_are_compared(rig: Rig) {
+pub(super) async fn expected_sequences_are_compared(rig: Rig) {
     let publish = async |expect| {
         let publish = Publish { expect: Some(expect), ..Publish::new(RESULT, "x") };
         rig.broker.streams.publish(publish).await
@@ -30,7 +30,7 @@ pub async fn expected_sequences_are_compared(rig: Rig) {
     assert!(matches!(publish(first).await, Err(Error::Conflict { .. })));
 }
 
-pub async fn a_unique_subject_is_occupied_until_finished(rig: Rig) {
+pub(super) async fn a_unique_subject_is_occupied_until_finished(rig: Rig) {
     let again = async || rig.broker.streams.publish(Publish::new(TASK, "again")).await;
     rig.put(TASK, "x").await;
     assert!(matches!(again().await, Err(Error::Occupied { subject }) if subject == TASK));
@@ -42,7 +42,7 @@ pub async fn a_unique_subject_is_occupied_until_finished(rig: Rig) {
     again().await.unwrap();
 }
 
-pub async fn a_full_stream_is_told_from_an_occupied_subject(rig: Rig) {
+pub(super) async fn a_full_stream_is_told_from_an_occupied_subject(rig: Rig) {
     for id in ["a", "b", "c", "d"] {
         rig.put(&format!("lvg.default.task.q.5.{id}"), "x").await;
     }
@@ -52,19 +52,30 @@ pub async fn a_full_stream_is_told_from_an_occupied_subject(rig: Rig) {
     assert!(matches!(&occupied, Err(Error::Occupied { .. })), "{occupied:?}");
 }
 
-pub async fn a_message_id_is_stored_once(rig: Rig) {
+pub(super) async fn a_message_id_is_stored_once(rig: Rig) {
     let publish = async |subject: &str, expect| {
         let publish = Publish { message_id: Some("id".to_owned()), expect, ..Publish::new(subject, "x") };
-        rig.broker.streams.publish(publish).await.unwrap()
+        rig.broker.streams.publish(publish).await
     };
-    let first = publish(RESULT, None).await;
+    let first = publish(RESULT, None).await.unwrap();
     assert!(!first.duplicate);
-    let second = publish("lvg.default.res.b", None).await;
+    let second = publish("lvg.default.res.b", None).await.unwrap();
     assert_eq!((second.sequence, second.duplicate), (first.sequence, true), "an id counts over all subjects");
-    assert!(publish(RESULT, Some(0)).await.duplicate, "before the expected sequence is looked at");
+    assert!(publish(RESULT, Some(first.sequence)).await.unwrap().duplicate);
+    assert!(
+        matches!(publish(RESULT, Some(0)).await, Err(Error::Conflict { .. })),
+        "what is expected is looked at first"
+    );
+    let first = publish(TASK, None).await.unwrap();
+    let second = publish(TASK, None).await.unwrap();
+    assert_eq!(
+        (second.sequence, second.duplicate),
+        (first.sequence, true),
+        "a duplicate is told from an occupied subject"
+    );
 }
 
-pub async fn the_last_message_takes_the_place_of_others(rig: Rig) {
+pub(super) async fn the_last_message_takes_the_place_of_others(rig: Rig) {
     rig.put(RESULT, "old").await;
     let new = rig.put(RESULT, "new").await;
     let last = rig.broker.streams.last(RESULT).await.unwrap().unwrap();
@@ -73,7 +84,7 @@ pub async fn the_last_message_takes_the_place_of_others(rig: Rig) {
     assert_eq!(rig.broker.streams.last(RESULT).await.unwrap(), None);
 }
 
-pub async fn the_last_message_is_found_with_wildcards(rig: Rig) {
+pub(super) async fn the_last_message_is_found_with_wildcards(rig: Rig) {
     // One stream that is read from any replica, and one that is read from its leader.
     for (one, other, filter) in
         [(RESULT, "lvg.default.res.b", "lvg.default.res.*"), (TASK, "lvg.default.task.r.9.b", "lvg.default.task.*.*.b")]
@@ -89,7 +100,7 @@ pub async fn the_last_message_is_found_with_wildcards(rig: Rig) {
     }
 }
 
-pub async fn a_purge_counts(rig: Rig) {
+pub(super) async fn a_purge_counts(rig: Rig) {
     for subject in ["lvg.default.log.a", "lvg.default.log.a", "lvg.default.log.b"] {
         rig.put(subject, "x").await;
     }
@@ -98,11 +109,11 @@ pub async fn a_purge_counts(rig: Rig) {
     }
 }
 
-pub async fn a_message_with_a_time_to_live_goes(rig: Rig) {
+pub(super) async fn a_message_with_a_time_to_live_goes(rig: Rig) {
     let publish = Publish { ttl: Some(Duration::from_millis(10)), ..Publish::new(RESULT, "x") };
     rig.broker.streams.publish(publish).await.unwrap();
     assert!(rig.broker.streams.last(RESULT).await.unwrap().is_some());
-    // Nobody says that it goes, so it is asked for; a schedule is the clock.
+    // Nobody says that it goes, so it is asked for until it has; the pause lets a paused clock go on.
     soon(async {
         while rig.broker.streams.last(RESULT).await.unwrap().is_some() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -113,7 +124,7 @@ pub async fn a_message_with_a_time_to_live_goes(rig: Rig) {
     assert!(rig.broker.streams.publish(publish).await.is_err(), "a stream without times to live");
 }
 
-pub async fn subjects_of_no_stream_are_not_found(rig: Rig) {
+pub(super) async fn subjects_of_no_stream_are_not_found(rig: Rig) {
     for subject in ["elsewhere.x", "lvg.default.other.x"] {
         let error = rig.broker.streams.publish(Publish::new(subject, "x")).await.unwrap_err();
         assert!(matches!(&error, Error::NotFound(name) if name == subject), "{error:?}");
@@ -122,7 +133,7 @@ pub async fn subjects_of_no_stream_are_not_found(rig: Rig) {
     }
 }
 
-pub async fn headers_are_kept(rig: Rig) {
+pub(super) async fn headers_are_kept(rig: Rig) {
     let headers = Headers::new().with("Lovage-Task", "m/t").with("traceparent", "00-ab: c").with("Empty", "");
     rig.broker.streams.publish(Publish { headers: headers.clone(), ..Publish::new(TASK, "x") }).await.unwrap();
     let mut taker = rig.broker.queues.consume(&tasks("lvg.default.task.>", Duration::from_secs(20))).await.unwrap();

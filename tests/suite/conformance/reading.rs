@@ -23,7 +23,7 @@ async fn following(reading: &mut BoxStream<'static, Result<Message>>) -> (u64, S
     (message.sequence, text(&message).to_owned())
 }
 
-pub async fn a_reading_ends_at_the_last_message(rig: Rig) {
+pub(super) async fn a_reading_ends_at_the_last_message(rig: Rig) {
     assert!(all(&rig, LOGS, Start::Sequence(1)).await.is_empty());
     assert!(all(&rig, RESULTS, Start::LastPerSubject).await.is_empty());
     rig.put("lvg.default.log.a", "1").await;
@@ -37,7 +37,7 @@ pub async fn a_reading_ends_at_the_last_message(rig: Rig) {
     assert_eq!(all(&rig, "lvg.default.log.a", Start::Sequence(1)).await, ["1", "later"]);
 }
 
-pub async fn a_long_reading_has_every_message(rig: Rig) {
+pub(super) async fn a_long_reading_has_every_message(rig: Rig) {
     // More than one batch.
     for _ in 0..600 {
         rig.put("lvg.default.log.a", "x").await;
@@ -49,7 +49,7 @@ pub async fn a_long_reading_has_every_message(rig: Rig) {
     assert_eq!(soon(followed.collect::<Vec<_>>()).await, read_all);
 }
 
-pub async fn a_reading_begins_at_a_sequence(rig: Rig) {
+pub(super) async fn a_reading_begins_at_a_sequence(rig: Rig) {
     for payload in ["1", "2", "3"] {
         rig.put("lvg.default.log.a", payload).await;
     }
@@ -57,14 +57,14 @@ pub async fn a_reading_begins_at_a_sequence(rig: Rig) {
     assert!(all(&rig, LOGS, Start::Sequence(4)).await.is_empty());
 }
 
-pub async fn the_last_of_each_subject_is_read(rig: Rig) {
+pub(super) async fn the_last_of_each_subject_is_read(rig: Rig) {
     for (subject, payload) in [("a", "a1"), ("b", "b1"), ("a", "a2")] {
         rig.put(&format!("lvg.default.log.{subject}"), payload).await;
     }
     assert_eq!(all(&rig, LOGS, Start::LastPerSubject).await, ["b1", "a2"]);
 }
 
-pub async fn a_reading_that_follows_sees_later_messages(rig: Rig) {
+pub(super) async fn a_reading_that_follows_sees_later_messages(rig: Rig) {
     rig.put("lvg.default.log.a", "1").await;
     let mut reading = read(&rig, LOGS, Start::Sequence(1), true).await;
     assert_eq!(following(&mut reading).await, (1, "1".to_owned()));
@@ -76,7 +76,7 @@ pub async fn a_reading_that_follows_sees_later_messages(rig: Rig) {
     }
 }
 
-pub async fn the_last_of_each_is_followed_by_all(rig: Rig) {
+pub(super) async fn the_last_of_each_is_followed_by_all(rig: Rig) {
     for payload in ["1", "2"] {
         rig.put("lvg.default.log.a", payload).await;
     }
@@ -89,7 +89,7 @@ pub async fn the_last_of_each_is_followed_by_all(rig: Rig) {
     assert_eq!(following(&mut reading).await, (4, "4".to_owned()));
 }
 
-pub async fn a_work_queue_is_read_and_not_followed(rig: Rig) {
+pub(super) async fn a_work_queue_is_read_and_not_followed(rig: Rig) {
     const TASKS: &str = "lvg.default.task.>";
     rig.put("lvg.default.task.q.5.a", "a").await;
     rig.broker.streams.publish(Publish::new("lvg.default.task.r.5.b", "b")).await.unwrap();

@@ -41,7 +41,7 @@ fn assert_due(delivery: &Delivery, at: Timestamp, payload: &str) {
     assert!(delivery.message.time.since(at) < Duration::from_secs(1), "{} is late for {at}", delivery.message.time);
 }
 
-pub async fn a_schedule_fires_when_it_is_due(rig: Rig) {
+pub(super) async fn a_schedule_fires_when_it_is_due(rig: Rig) {
     let mut taker = fired(&rig).await;
     let at = now(&rig).await.after(Duration::from_millis(700));
     rig.broker.streams.publish(due(SUBJECT, at, "x")).await.unwrap();
@@ -50,14 +50,14 @@ pub async fn a_schedule_fires_when_it_is_due(rig: Rig) {
     soon(async { while rig.broker.streams.last(SUBJECT).await.unwrap().is_some() {} }).await;
 }
 
-pub async fn a_past_schedule_fires_at_once(rig: Rig) {
+pub(super) async fn a_past_schedule_fires_at_once(rig: Rig) {
     let mut taker = fired(&rig).await;
     let begin = now(&rig).await;
     rig.broker.streams.publish(due(SUBJECT, Timestamp::from_millis(begin.as_millis() - 60_000), "x")).await.unwrap();
     assert_due(&next(&mut taker).await, begin, "x");
 }
 
-pub async fn a_new_schedule_takes_the_place_of_the_old(rig: Rig) {
+pub(super) async fn a_new_schedule_takes_the_place_of_the_old(rig: Rig) {
     let mut taker = fired(&rig).await;
     let begin = now(&rig).await;
     let (early, late) = (begin.after(Duration::from_millis(300)), begin.after(Duration::from_millis(800)));
@@ -67,7 +67,7 @@ pub async fn a_new_schedule_takes_the_place_of_the_old(rig: Rig) {
     assert_eq!(rig.broker.streams.purge("lvg.default.sched.>").await.unwrap(), 0, "the old one is gone");
 }
 
-pub async fn a_purged_schedule_never_fires(rig: Rig) {
+pub(super) async fn a_purged_schedule_never_fires(rig: Rig) {
     let mut taker = fired(&rig).await;
     let begin = now(&rig).await;
     let (early, late) = (begin.after(Duration::from_millis(300)), begin.after(Duration::from_millis(800)));
@@ -77,17 +77,17 @@ pub async fn a_purged_schedule_never_fires(rig: Rig) {
     assert_due(&next(&mut taker).await, late, "kept");
 }
 
-pub async fn a_schedule_produces_headers_and_no_message_id(rig: Rig) {
+pub(super) async fn a_schedule_produces_headers_and_no_message_id(rig: Rig) {
     let mut taker = fired(&rig).await;
     let mut listener = rig.broker.bus.listen("lvg.*.fire.>").await.unwrap();
     let at = now(&rig).await.after(Duration::from_millis(100));
-    let schedule = async || {
+    let schedule = async |expect| {
         let headers = Headers::new().with("Lovage-Task", "m/t");
-        let publish = Publish { headers, expect: Some(0), message_id: Some("id".to_owned()), ..due(SUBJECT, at, "x") };
+        let publish = Publish { headers, expect, message_id: Some("id".to_owned()), ..due(SUBJECT, at, "x") };
         rig.broker.streams.publish(publish).await
     };
-    assert!(!schedule().await.unwrap().duplicate);
-    assert!(schedule().await.unwrap().duplicate, "a schedule has its message id");
+    assert!(!schedule(Some(0)).await.unwrap().duplicate);
+    assert!(schedule(None).await.unwrap().duplicate, "a schedule has its message id");
     let delivery = next(&mut taker).await;
     assert_eq!(delivery.message.headers.value("Lovage-Task"), Some("m/t"));
     for name in ["Nats-Msg-Id", "Nats-Expected-Last-Subject-Sequence"] {

@@ -1,3 +1,3 @@
 //! What several tests need.
 
-pub mod nats;
+pub(crate) mod nats;

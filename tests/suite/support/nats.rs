@@ -6,18 +6,18 @@ use lovage::broker::nats::{Nats, Options};
 use lovage::model::Tenant;
 
 /// A server with its data, and a connection to it.
-pub struct TestServer {
+pub(crate) struct TestServer {
     /// The process.
-    pub server: Server,
+    pub(crate) server: Server,
     /// A connection.
-    pub nats: Nats,
+    pub(crate) nats: Nats,
     /// Where its data is; removed after the server has ended, as fields are dropped in this order.
     _data: tempfile::TempDir,
 }
 
 impl TestServer {
     /// Starts a server that is provisioned for the default tenant.
-    pub async fn start(settings: Settings) -> Self {
+    pub(crate) async fn start(settings: Settings) -> Self {
         let home = std::env::var_os("HOME").map(std::path::PathBuf::from).unwrap_or_default();
         let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), Into::into);
         let places = Places { path: std::env::var_os("PATH"), cache: Some(cache) };

@@ -76,7 +76,8 @@ fn inspect(path: &Path) -> Result<Binary, Error> {
     Ok(Binary { path: path.to_owned(), version: version.to_owned() })
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 

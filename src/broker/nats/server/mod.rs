@@ -96,6 +96,8 @@ impl Server {
         let config = plan.data_dir.join("nats.conf");
         std::fs::write(&config, plan.config()).map_err(io(format!("write {}", config.display())))?;
         let ports = plan.ports_dir();
+        // What a server that was killed left behind; if it stays it does no harm until a process id comes round again.
+        drop(std::fs::remove_dir_all(&ports));
         std::fs::create_dir_all(&ports).map_err(io(format!("make {}", ports.display())))?;
         let arguments = ["--config".as_ref(), config.as_os_str()];
         let mut command = match &plan.launcher {
