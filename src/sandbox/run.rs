@@ -78,13 +78,11 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
         Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
         Ending::Cancelled => Outcome::Failed(cancelled()),
     };
-    Report {
-        outcome,
-        fuel_used: fuel_used(&store, limits.fuel, is_exact),
-        memory_peak_bytes: guest.limiter.memory_peak_bytes(),
-        duration: began.elapsed(),
-        notes_dropped: guest.notes.dropped(),
-    }
+    let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
+    let fuel_used = fuel_used(&store, limits.fuel, is_exact);
+    // Giving the slot's memory back is part of what an invocation takes.
+    drop(store);
+    Report { outcome, fuel_used, memory_peak_bytes, duration: began.elapsed(), notes_dropped }
 }
 
 /// A guest that is stopped, or traps, takes what it used since it last gave way to its grave: it is billed for all of it.

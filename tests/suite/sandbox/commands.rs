@@ -168,12 +168,10 @@ async fn stderr_is_the_log() {
     let (_, notes) = Rig::new().report_with_notes(&guest, Call::default()).await;
     let lines: Vec<&str> = notes
         .iter()
-        .map(|note| match note {
-            Note::Log { level: Level::Info, message, at } => {
-                assert!(at.since(Timestamp::from_millis(1_700_000_000_000)).as_secs() < 60);
-                message.as_str()
-            }
-            other => panic!("{other:?}"),
+        .map(|note| {
+            let Note::Log { level: Level::Info, message, at } = note else { panic!("{note:?}") };
+            assert!(at.since(Timestamp::from_millis(1_700_000_000_000)).as_secs() < 60);
+            message.as_str()
         })
         .collect();
     assert_eq!(lines, ["first", "", "last without an end"]);

@@ -23,10 +23,9 @@ fn bomb(depth: usize, locals: usize) -> Bytes {
 }
 
 async fn rejection(sandbox: &Sandbox, bytes: Bytes) -> Rejection {
-    match sandbox.load(&Digest::of(&bytes), bytes).await.unwrap_err() {
-        Error::Rejected(rejection) => rejection,
-        other => panic!("{other}"),
-    }
+    let error = sandbox.load(&Digest::of(&bytes), bytes).await.unwrap_err();
+    let Error::Rejected(rejection) = error else { panic!("{error}") };
+    rejection
 }
 
 #[tokio::test]

@@ -155,8 +155,6 @@ async fn a_guest_that_only_calls_its_host_ends_at_its_deadline_too() {
 }
 
 fn message(note: &Note) -> &str {
-    match note {
-        Note::Log { message, level: Level::Info | Level::Warn, .. } => message,
-        other => panic!("{other:?}"),
-    }
+    let Note::Log { message, level: Level::Info | Level::Warn, .. } = note else { panic!("{note:?}") };
+    message
 }
