@@ -24,7 +24,8 @@ use crate::model::{Contract, Limits};
 /// Bytes that one host call may take from a guest, besides its output: arguments are copied before anyone looks at them.
 const HOST_CALL_BYTES: u64 = 16 << 20;
 
-/// Open handles of a component; interpreters use a few dozen.
+/// Open handles of a guest, on its side and on ours, where each takes some hundred bytes that no limit of the guest counts:
+/// one call of `poll_oneoff` could ask for a million. Interpreters use a few dozen.
 const HANDLES_MAX: usize = 1_000;
 
 /// Random bytes in one call: many times what seeds a hash map or names a file.
@@ -76,6 +77,8 @@ impl Guest {
         wasi.wall_clock(Coarse(clock)).monotonic_clock(Coarse(clock)).max_random_size(RANDOM_BYTES_MAX);
         wasi.secure_random(StdRng::from_seed(seed)).insecure_random(StdRng::from_seed(seed));
         wasi.insecure_random_seed(insecure_seed);
+        let mut wasi = wasi.build_p1();
+        wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         Self {
             limiter: Limiter::new(&limits),
             notes,
@@ -84,7 +87,7 @@ impl Guest {
             cancel,
             attempt_timeout: limits.attempt_timeout,
             output_bytes_max: limits.output_bytes,
-            wasi: wasi.build_p1(),
+            wasi,
             lines,
         }
     }

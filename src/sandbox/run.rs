@@ -12,6 +12,7 @@ use super::guest::{self, Guest};
 use super::invocation::{Cancel, Invocation, Report};
 use super::module::{Module, Returned};
 use super::{command, task, trap};
+use crate::model::time::DURATION_MAX;
 use crate::model::{Failure, Kind, Outcome};
 
 /// How a call into a guest ended.
@@ -33,7 +34,8 @@ pub(super) async fn drive<T>(
     grace: Duration,
 ) -> Ending<T> {
     let mut call = pin!(call);
-    let mut deadline = Instant::now() + timeout;
+    // Limits may come from messages: a time that no clock can hold is a mistake of unit.
+    let mut deadline = Instant::now() + timeout.min(DURATION_MAX);
     let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
     let mut cancelled = pin!(cancel.token().cancelled());
     let mut is_cancelled = false;
@@ -46,7 +48,7 @@ pub(super) async fn drive<T>(
             if !cancel.is_watched() {
                 return Poll::Ready(Ending::Cancelled);
             }
-            deadline = deadline.min(Instant::now() + grace);
+            deadline = deadline.min(Instant::now() + grace.min(DURATION_MAX));
             timer.as_mut().reset(deadline.into());
         }
         // The clock itself is asked, too: on a thread that guests keep busy, timers fire late.
