@@ -3,6 +3,7 @@
 //! **Invariant:** nothing of the machine is inherited: no directory, no network, no environment of the host's, a clock of
 //! milliseconds and a seeded stream of random numbers.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -122,19 +123,19 @@ pub(super) fn store(engine: &Engine, contract: Contract, invocation: Invocation)
     let host_call_bytes = HOST_CALL_BYTES.saturating_add(output_bytes);
     store.set_hostcall_fuel(usize::try_from(host_call_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(HANDLES_MAX);
-    store.call_hook_async(GiveWay { last: std::sync::Mutex::new(Instant::now()) });
+    store.call_hook_async(GiveWay { last: Mutex::new(Instant::now()) });
     Ok(store)
 }
 
 /// Makes a guest that spends its time in host calls give way, as fuel does to one that computes: only then can its
 /// deadline or a cancel end it, and only then do others on its thread go on.
 struct GiveWay {
-    last: std::sync::Mutex<Instant>,
+    last: Mutex<Instant>,
 }
 
 impl GiveWay {
     fn is_due(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let due = last.elapsed() >= HOST_CALL_SLICE;
         if due {
             *last = Instant::now();
