@@ -3,7 +3,6 @@
 //! **Invariant:** nothing of the machine is inherited: no directory, no network, no environment of the host's, a clock of
 //! milliseconds and a seeded stream of random numbers.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -49,6 +48,8 @@ pub(super) struct Guest {
     pub(super) output_bytes_max: u64,
     wasi: WasiP1Ctx,
     lines: [Lines; 2],
+    /// When it last let others run after a host call.
+    gave_way: Instant,
 }
 
 impl Guest {
@@ -90,6 +91,7 @@ impl Guest {
             output_bytes_max: limits.output_bytes,
             wasi,
             lines,
+            gave_way: clock.since,
         }
     }
 
@@ -123,32 +125,23 @@ pub(super) fn store(engine: &Engine, contract: Contract, invocation: Invocation)
     let host_call_bytes = HOST_CALL_BYTES.saturating_add(output_bytes);
     store.set_hostcall_fuel(usize::try_from(host_call_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(HANDLES_MAX);
-    store.call_hook_async(GiveWay { last: Mutex::new(Instant::now()) });
+    store.call_hook_async(GiveWay);
     Ok(store)
 }
 
 /// Makes a guest that spends its time in host calls give way, as fuel does to one that computes: only then can its
 /// deadline or a cancel end it, and only then do others on its thread go on.
-struct GiveWay {
-    last: Mutex<Instant>,
-}
-
-impl GiveWay {
-    fn is_due(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let due = last.elapsed() >= HOST_CALL_SLICE;
-        if due {
-            *last = Instant::now();
-        }
-        due
-    }
-}
+struct GiveWay;
 
 #[wasmtime_wasi::async_trait]
 impl CallHookHandler<Guest> for GiveWay {
-    async fn handle_call_event(&self, _: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
-        if matches!(event, CallHook::ReturningFromHost) && self.is_due() {
-            tokio::task::yield_now().await;
+    async fn handle_call_event(&self, mut store: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
+        if matches!(event, CallHook::ReturningFromHost) {
+            let gave_way = &mut store.data_mut().gave_way;
+            if gave_way.elapsed() >= HOST_CALL_SLICE {
+                *gave_way = Instant::now();
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }
