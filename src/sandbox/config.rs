@@ -55,7 +55,7 @@ pub struct Compiler {
     pub cpu_seconds: u64,
     /// Address space of one compilation.
     pub memory_bytes: u64,
-    /// Wall-clock time of one compilation.
+    /// Wall-clock time of one compilation, for a machine that is too busy to give it its CPU time.
     pub wall: Duration,
 }
 

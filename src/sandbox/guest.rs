@@ -24,7 +24,8 @@ use crate::model::{Contract, Limits};
 /// Bytes that one host call may take from a guest, besides its output: arguments are copied before anyone looks at them.
 const HOST_CALL_BYTES: u64 = 16 << 20;
 
-/// Open handles of a component; interpreters use a few dozen.
+/// Open handles of a guest, on its side and on ours, where each takes some hundred bytes that no limit of the guest counts:
+/// one call of `poll_oneoff` could ask for a million. Interpreters use a few dozen.
 const HANDLES_MAX: usize = 1_000;
 
 /// Random bytes in one call: many times what seeds a hash map or names a file.
@@ -47,6 +48,8 @@ pub(super) struct Guest {
     pub(super) output_bytes_max: u64,
     wasi: WasiP1Ctx,
     lines: [Lines; 2],
+    /// When it last let others run after a host call.
+    gave_way: Instant,
 }
 
 impl Guest {
@@ -76,6 +79,8 @@ impl Guest {
         wasi.wall_clock(Coarse(clock)).monotonic_clock(Coarse(clock)).max_random_size(RANDOM_BYTES_MAX);
         wasi.secure_random(StdRng::from_seed(seed)).insecure_random(StdRng::from_seed(seed));
         wasi.insecure_random_seed(insecure_seed);
+        let mut wasi = wasi.build_p1();
+        wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         Self {
             limiter: Limiter::new(&limits),
             notes,
@@ -84,8 +89,9 @@ impl Guest {
             cancel,
             attempt_timeout: limits.attempt_timeout,
             output_bytes_max: limits.output_bytes,
-            wasi: wasi.build_p1(),
+            wasi,
             lines,
+            gave_way: clock.since,
         }
     }
 
@@ -119,32 +125,23 @@ pub(super) fn store(engine: &Engine, contract: Contract, invocation: Invocation)
     let host_call_bytes = HOST_CALL_BYTES.saturating_add(output_bytes);
     store.set_hostcall_fuel(usize::try_from(host_call_bytes).unwrap_or(usize::MAX));
     store.set_max_component_handles(HANDLES_MAX);
-    store.call_hook_async(GiveWay { last: std::sync::Mutex::new(Instant::now()) });
+    store.call_hook_async(GiveWay);
     Ok(store)
 }
 
 /// Makes a guest that spends its time in host calls give way, as fuel does to one that computes: only then can its
 /// deadline or a cancel end it, and only then do others on its thread go on.
-struct GiveWay {
-    last: std::sync::Mutex<Instant>,
-}
-
-impl GiveWay {
-    fn is_due(&self) -> bool {
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let due = last.elapsed() >= HOST_CALL_SLICE;
-        if due {
-            *last = Instant::now();
-        }
-        due
-    }
-}
+struct GiveWay;
 
 #[wasmtime_wasi::async_trait]
 impl CallHookHandler<Guest> for GiveWay {
-    async fn handle_call_event(&self, _: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
-        if matches!(event, CallHook::ReturningFromHost) && self.is_due() {
-            tokio::task::yield_now().await;
+    async fn handle_call_event(&self, mut store: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
+        if matches!(event, CallHook::ReturningFromHost) {
+            let gave_way = &mut store.data_mut().gave_way;
+            if gave_way.elapsed() >= HOST_CALL_SLICE {
+                *gave_way = Instant::now();
+                tokio::task::yield_now().await;
+            }
         }
         Ok(())
     }

@@ -159,6 +159,7 @@ impl Scan {
         Ok(scan)
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not counted is bounded by the size of the file")]
     fn count(&mut self, payload: &Payload<'_>) -> Result<(), Rejection> {
         let counts = &mut self.counts;
         if !matches!(payload, Payload::CodeSectionEntry(_) | Payload::End(_)) {
@@ -196,6 +197,7 @@ impl Scan {
     }
 
     /// Keeps what the contract is found from; inside of nested modules only memory matters.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the validator has seen the other sections")]
     fn collect(&mut self, payload: &Payload<'_>, depth: u64) -> Result<(), Rejection> {
         match payload {
             Payload::MemorySection(reader) => {

@@ -134,7 +134,7 @@ pub struct Report {
     pub fuel_used: u64,
     /// The most bytes of linear memory that it held.
     pub memory_peak_bytes: u64,
-    /// From the call into the guest to its end; waiting for a slot does not count.
+    /// From the making of the instance until it is gone; waiting for a slot does not count.
     pub duration: Duration,
     /// Notes that nobody took in time.
     pub notes_dropped: u64,

@@ -1,10 +1,12 @@
 //! From a digest to a loaded module: memory, then disk, then the compiler.
 
 use std::collections::HashMap;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use lru::LruCache;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
@@ -29,6 +31,8 @@ pub(super) struct Inner {
     linkers: Linkers,
     artifacts: Artifacts,
     hot: Mutex<Hot>,
+    /// Modules that were refused: a bomb is compiled once, not once for every task that names it.
+    refused: Mutex<LruCache<Digest, Rejection>>,
     /// One lock for each digest that is being loaded now.
     flights: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Compilers at the same time: as many as there are threads, so that guests keep their share of the machine.
@@ -54,6 +58,7 @@ impl Inner {
             hot: Mutex::new(Hot::new(config.hot_modules_max, config.hot_bytes_max)),
             slots: Arc::new(Semaphore::new(config.slots.max(1) as usize)),
             compilers: Semaphore::new(threads),
+            refused: Mutex::new(LruCache::new(REFUSED_MAX)),
             flights: Mutex::default(),
             compiled: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
@@ -104,10 +109,14 @@ impl Inner {
     pub(super) async fn from_bytes(self: Arc<Self>, digest: Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
         let flight = Arc::clone(self.lock_flights().entry(digest).or_default());
         let guard = flight.lock().await;
-        let result = match self.hot(&digest) {
-            Some(module) => Ok(module),
-            None => Arc::clone(&self).compiled(digest, bytes).await,
+        let result = match (self.hot(&digest), self.refused(&digest)) {
+            (Some(module), _) => Ok(module),
+            (None, Some(rejection)) => Err(rejection.into()),
+            (None, None) => Arc::clone(&self).compiled(digest, bytes).await,
         };
+        if let Err(Error::Rejected(rejection)) = &result {
+            self.refuse(digest, rejection);
+        }
         drop(guard);
         // Whoever still waits has a handle of the lock and finds the module hot.
         self.lock_flights().remove(&digest);
@@ -137,6 +146,18 @@ impl Inner {
         .await
     }
 
+    fn refused(&self, digest: &Digest) -> Option<Rejection> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn refuse(&self, digest: Digest, rejection: &Rejection) {
+        // Other bytes than those of the digest say nothing of the module.
+        if !matches!(rejection, Rejection::DigestMismatch { .. }) {
+            let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.put(digest, rejection.clone());
+        }
+    }
+
     fn lock_flights(&self) -> MutexGuard<'_, HashMap<Digest, Arc<tokio::sync::Mutex<()>>>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -154,6 +175,9 @@ impl Inner {
         }
     }
 }
+
+/// Refused modules that are remembered: a few hundred bytes each.
+const REFUSED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 
 /// Loads at the same time, besides one for each thread: they wait for a disk.
 const BLOCKING_THREADS: usize = 4;

@@ -33,7 +33,7 @@ mod trap;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -138,13 +138,14 @@ impl Sandbox {
     ///
     /// Waits for a slot first. Dropping the future stops the guest.
     pub async fn invoke(&self, module: Arc<Module>, mut invocation: Invocation) -> Report {
-        let cancel = invocation.cancel.clone();
+        let (cancel, handed_over) = (invocation.cancel.clone(), Instant::now());
         let permit = tokio::select! {
             permit = self.slot() => permit,
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
         let (engine, grace) = (self.inner.engine.clone(), self.inner.config.cancel_grace);
+        invocation.now = invocation.now.after(handed_over.elapsed());
         invocation.limits.memory_bytes = invocation.limits.memory_bytes.min(self.inner.config.memory_bytes_max);
         let task = self.inner.handle().spawn(async move {
             let report = run::run(&engine, &module, invocation, grace).await;

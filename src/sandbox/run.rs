@@ -12,6 +12,7 @@ use super::guest::{self, Guest};
 use super::invocation::{Cancel, Invocation, Report};
 use super::module::{Module, Returned};
 use super::{command, task, trap};
+use crate::model::time::DURATION_MAX;
 use crate::model::{Failure, Kind, Outcome};
 
 /// How a call into a guest ended.
@@ -33,7 +34,8 @@ pub(super) async fn drive<T>(
     grace: Duration,
 ) -> Ending<T> {
     let mut call = pin!(call);
-    let mut deadline = Instant::now() + timeout;
+    // Limits may come from messages: a time that no clock can hold is a mistake of unit.
+    let mut deadline = Instant::now() + timeout.min(DURATION_MAX);
     let mut timer = pin!(tokio::time::sleep_until(deadline.into()));
     let mut cancelled = pin!(cancel.token().cancelled());
     let mut is_cancelled = false;
@@ -46,7 +48,7 @@ pub(super) async fn drive<T>(
             if !cancel.is_watched() {
                 return Poll::Ready(Ending::Cancelled);
             }
-            deadline = deadline.min(Instant::now() + grace);
+            deadline = deadline.min(Instant::now() + grace.min(DURATION_MAX));
             timer.as_mut().reset(deadline.into());
         }
         // The clock itself is asked, too: on a thread that guests keep busy, timers fire late.
@@ -78,13 +80,11 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
         Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
         Ending::Cancelled => Outcome::Failed(cancelled()),
     };
-    Report {
-        outcome,
-        fuel_used: fuel_used(&store, limits.fuel, is_exact),
-        memory_peak_bytes: guest.limiter.memory_peak_bytes(),
-        duration: began.elapsed(),
-        notes_dropped: guest.notes.dropped(),
-    }
+    let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
+    let fuel_used = fuel_used(&store, limits.fuel, is_exact);
+    // Giving the slot's memory back is part of what an invocation takes.
+    drop(store);
+    Report { outcome, fuel_used, memory_peak_bytes, duration: began.elapsed(), notes_dropped }
 }
 
 /// A guest that is stopped, or traps, takes what it used since it last gave way to its grave: it is billed for all of it.

@@ -18,7 +18,7 @@ use bindings::lovage::task::{blob, host, kv, secrets, types};
 pub(super) use bindings::TaskPre;
 pub(super) use types::{Failure as TaskFailure, Outcome as TaskOutcome};
 
-#[expect(clippy::all, reason = "generated from guest-sdk/wit")]
+/// Generated from the contract itself.
 mod bindings {
     wasmtime::component::bindgen!({
         path: "guest-sdk/wit",

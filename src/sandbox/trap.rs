@@ -38,9 +38,22 @@ pub(super) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
             let message = text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned();
             Failure::new(Kind::Trap, message).with_detail(detail(code(trap), error))
         }
-        None => Failure::new(Kind::Trap, error.root_cause().to_string()).with_detail(detail("host_call", error)),
+        None => host_call(error),
     }
 }
+
+/// A call between guest and host that went wrong in between: in most cases, what crossed was too large.
+fn host_call(error: &wasmtime::Error) -> Failure {
+    let cause = error.root_cause().to_string();
+    if cause.contains(HOST_CALL_BYTES_EXCEEDED) {
+        return Failure::new(Kind::OutputLimit, "the task handed over more bytes at once than it may")
+            .with_detail(detail("host_call", error));
+    }
+    Failure::new(Kind::Trap, cause).with_detail(detail("host_call", error))
+}
+
+/// The engine has no type for it: a test pins its words.
+const HOST_CALL_BYTES_EXCEEDED: &str = "fuel allocated for hostcalls has been exhausted";
 
 /// The failure of an output that is too large.
 pub(super) fn output_limit(bytes_max: u64) -> Failure {
@@ -62,6 +75,7 @@ fn detail(code: &str, error: &wasmtime::Error) -> serde_json::Value {
 }
 
 /// The stable code of a trap. Those of features that are off share one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "traps of features that are off, here and in later versions")]
 const fn code(trap: Trap) -> &'static str {
     match trap {
         Trap::StackOverflow => "stack_overflow",

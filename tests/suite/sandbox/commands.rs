@@ -39,9 +39,11 @@ fn strings(sizes: &str, get: &str) -> Vec<u8> {
 #[tokio::test]
 async fn input_goes_in_and_output_comes_out() {
     let input = Bytes::from(format!("{{\"text\":\"{}\"}}", "ä".repeat(100_000)));
-    let call = Call { input: input.clone(), ..Call::default() };
-    let report = Rig::new().report(&guests::command(CAT), call).await;
-    assert_eq!(report.outcome, Outcome::Output(input));
+    let call = || Call { input: input.clone(), ..Call::default() };
+    let rig = Rig::new();
+    let report = rig.report(&guests::command(CAT), call()).await;
+    assert_eq!(report.outcome, Outcome::Output(input.clone()));
+    assert_eq!(rig.report(&guests::command(CAT), call()).await.fuel_used, report.fuel_used, "fuel is deterministic");
     assert!(report.fuel_used > 0 && report.fuel_used < 100_000, "{report:?}");
     assert_eq!(report.memory_peak_bytes, 4 << 16);
 }
@@ -168,12 +170,10 @@ async fn stderr_is_the_log() {
     let (_, notes) = Rig::new().report_with_notes(&guest, Call::default()).await;
     let lines: Vec<&str> = notes
         .iter()
-        .map(|note| match note {
-            Note::Log { level: Level::Info, message, at } => {
-                assert!(at.since(Timestamp::from_millis(1_700_000_000_000)).as_secs() < 60);
-                message.as_str()
-            }
-            other => panic!("{other:?}"),
+        .map(|note| {
+            let Note::Log { level: Level::Info, message, at } = note else { panic!("{note:?}") };
+            assert!(at.since(Timestamp::from_millis(1_700_000_000_000)).as_secs() < 60);
+            message.as_str()
         })
         .collect();
     assert_eq!(lines, ["first", "", "last without an end"]);

@@ -145,6 +145,23 @@ async fn a_guest_that_sleeps_is_cut_at_its_deadline() {
 }
 
 #[tokio::test]
+async fn a_guest_cannot_make_its_host_hold_much() {
+    // One call with 20,000 subscriptions to the clock, each of which the host has to keep.
+    let guest = guests::starts(
+        "(drop (memory.grow (i32.const 64)))
+        (drop (call $poll_oneoff (i32.const 1024) (i32.const 2097152) (i32.const 20000) (i32.const 64)))",
+    );
+    let report = Rig::new().report(&guest, Call::default()).await;
+    assert_eq!((failure(&report).kind, code(&report)), (Kind::Trap, "host_call"));
+}
+
+#[tokio::test]
+async fn a_time_that_no_clock_holds_is_a_year() {
+    let limits = Limits { attempt_timeout: Duration::MAX, ..limits() };
+    assert_eq!(output(&Rig::new().report(&guests::says(1, "1", 0), Call::with_limits(limits)).await), "1");
+}
+
+#[tokio::test]
 async fn a_guest_that_only_calls_its_host_ends_at_its_deadline_too() {
     // Every call makes 64 KiB of random bytes; fuel hardly notices.
     let guest = guests::starts("(loop $again (drop (call $random_get (i32.const 0) (i32.const 65536))) (br $again))");
@@ -155,8 +172,6 @@ async fn a_guest_that_only_calls_its_host_ends_at_its_deadline_too() {
 }
 
 fn message(note: &Note) -> &str {
-    match note {
-        Note::Log { message, level: Level::Info | Level::Warn, .. } => message,
-        other => panic!("{other:?}"),
-    }
+    let Note::Log { message, level: Level::Info | Level::Warn, .. } = note else { panic!("{note:?}") };
+    message
 }

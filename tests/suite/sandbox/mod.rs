@@ -123,18 +123,14 @@ impl Rig {
 
 /// The output of a report that has one.
 fn output(report: &Report) -> &str {
-    match &report.outcome {
-        Outcome::Output(bytes) => std::str::from_utf8(bytes).unwrap(),
-        other => panic!("{other:?}"),
-    }
+    let Outcome::Output(bytes) = &report.outcome else { panic!("{report:?}") };
+    std::str::from_utf8(bytes).unwrap()
 }
 
 /// The failure of a report that has one.
 fn failure(report: &Report) -> &Failure {
-    match &report.outcome {
-        Outcome::Failed(failure) => failure,
-        other => panic!("{other:?}"),
-    }
+    let Outcome::Failed(failure) = &report.outcome else { panic!("{report:?}") };
+    failure
 }
 
 /// The code in a failure's detail.

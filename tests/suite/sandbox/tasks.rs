@@ -79,8 +79,13 @@ async fn outcomes_keep_their_meaning() {
 async fn the_output_is_limited() {
     let limits = Limits { output_bytes: 10, ..Limits::default() };
     let call = Call { input: Bytes::from_static(b"eleven byte"), ..Call::with_limits(limits) };
-    let report = Rig::new().report(&guests::task("", guests::ECHO), call).await;
+    let rig = Rig::new();
+    let report = rig.report(&guests::task("", guests::ECHO), call).await;
     assert_eq!(failure(&report).kind, Kind::OutputLimit);
+    // So much that it is not even taken over: 20 MiB where 16 are copied at most.
+    let run = "(drop (memory.grow (i32.const 400))) (i32.store (i32.const 28) (i32.const 20971520)) (i32.const 16)";
+    let report = rig.report(&guests::task("", run), Call::with_limits(limits)).await;
+    assert_eq!((failure(&report).kind, code(&report)), (Kind::OutputLimit, "host_call"));
 }
 
 #[tokio::test]

@@ -130,3 +130,21 @@ async fn bytes_of_another_digest_are_refused() {
     let error = rig.sandbox.load(&Digest::of(b"else"), guests::spins().into()).await.unwrap_err();
     assert!(matches!(error, Error::Rejected(Rejection::DigestMismatch { .. })) && !error.is_transient(), "{error}");
 }
+
+proptest::proptest! {
+    #[test]
+    fn whatever_is_uploaded_is_accepted_or_refused(at in 8usize..4_096, byte: u8, cut in 0usize..64, kind in 0usize..3) {
+        let mut upload = match kind {
+            0 => guests::says(1, "{}", 0),
+            1 => guests::task("", guests::ECHO),
+            _ => inspect(&guests::task("", guests::ECHO)).unwrap().stored.into_owned(),
+        };
+        let len = upload.len();
+        upload[at % len] = byte;
+        upload.truncate(len - cut);
+        // No panic, and nothing accepted that would not be accepted again.
+        if let Ok(found) = inspect(&upload) {
+            proptest::prop_assert_eq!(inspect(&found.stored).unwrap().contract, found.contract);
+        }
+    }
+}
