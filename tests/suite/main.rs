@@ -2,5 +2,6 @@
 #![cfg(test)]
 
 mod conformance;
+mod delivery;
 mod sandbox;
 mod support;

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use lovage::model::Level;
 use lovage::model::{Kind, Limits};
-use lovage::sandbox::{Level, Note};
+use lovage::sandbox::Note;
 
 use super::{Call, Rig, code, failure, guests, output};
 

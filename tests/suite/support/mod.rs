@@ -1,3 +1,5 @@
 //! What several tests need.
 
-pub(crate) mod nats;
+pub mod eventually;
+pub mod guests;
+pub mod nats;
