@@ -128,8 +128,11 @@ fn among(known: &[String]) -> String {
 pub struct Client {
     broker: Broker,
     tenant: Tenant,
-    resolved: Arc<Mutex<HashMap<TaskRef, (Instant, Arc<ModuleRecord>)>>>,
+    resolved: Arc<Mutex<Resolved>>,
 }
+
+/// Modules that were looked up, and when.
+type Resolved = HashMap<TaskRef, (Instant, Arc<ModuleRecord>)>;
 
 impl Client {
     /// A client of `tenant` on `broker`.

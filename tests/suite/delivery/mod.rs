@@ -42,6 +42,11 @@ struct Running {
 }
 
 impl Running {
+    #[expect(clippy::disallowed_methods, reason = "dropping the handle aborts the role")]
+    fn spawn(stop: CancellationToken, role: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { stop, task: tokio::spawn(role) }
+    }
+
     /// As `kill -9`: nothing is handed back and nothing is finished.
     fn kill(self) {
         self.task.abort();
@@ -66,10 +71,7 @@ impl Rig {
         let broker = memory.broker();
         let client = Client::new(broker.clone(), Tenant::default_tenant());
         guests::push(&client, "probe", &guests::built("probe")).await;
-        let mover = Mover::begin(broker.clone()).await.unwrap();
-        let stop = CancellationToken::new();
-        let serve = mover.serve(stop.clone());
-        let mover = Running { stop, task: tokio::spawn(async move { serve.await.unwrap() }) };
+        let mover = mover(&broker).await;
         Self { broker, client, faults: memory.faults(), mover }
     }
 
@@ -89,7 +91,7 @@ impl Rig {
         let host = Host::begin(self.broker.clone(), guests::sandbox(), config, Metrics::default()).await.unwrap();
         let stop = CancellationToken::new();
         let serve = host.serve(stop.clone());
-        Running { stop, task: tokio::spawn(async move { serve.await.unwrap() }) }
+        Running::spawn(stop, async move { serve.await.unwrap() })
     }
 
     async fn submit(&self, signature: Signature) -> TaskId {
@@ -149,6 +151,13 @@ impl Rig {
     }
 }
 
+async fn mover(broker: &Broker) -> Running {
+    let mover = Mover::begin(broker.clone()).await.unwrap();
+    let stop = CancellationToken::new();
+    let serve = mover.serve(stop.clone());
+    Running::spawn(stop, async move { serve.await.unwrap() })
+}
+
 fn place(id: &TaskId) -> TaskSubject {
     TaskSubject {
         tenant: Tenant::default_tenant(),
@@ -173,13 +182,13 @@ fn retried(task: &str, input: &str, attempts: u32) -> Signature {
 fn output(settled: &Settled) -> &str {
     match &settled.end {
         End::Succeeded(Value::Inline(bytes)) => std::str::from_utf8(bytes).unwrap(),
-        other => panic!("{other:?}"),
+        other @ (End::Succeeded(_) | End::Failed(_) | End::Cancelled | End::Expired) => panic!("{other:?}"),
     }
 }
 
 fn failure(settled: &Settled) -> &Failure {
     match &settled.end {
         End::Failed(failure) => failure,
-        other => panic!("{other:?}"),
+        other @ (End::Succeeded(_) | End::Cancelled | End::Expired) => panic!("{other:?}"),
     }
 }

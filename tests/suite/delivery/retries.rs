@@ -121,10 +121,7 @@ async fn what_fires_while_no_mover_runs_is_moved_later() {
     let super::Rig { mover, broker, client, faults } = rig;
     mover.kill();
     eventually("the fired message", || async { broker.streams.last("lvg.default.fire.>").await.unwrap() }).await;
-    let mover = lovage::schedule::mover::Mover::begin(broker.clone()).await.unwrap();
-    let stop = tokio_util::sync::CancellationToken::new();
-    let serve = mover.serve(stop.clone());
-    let mover = super::Running { stop, task: tokio::spawn(async move { serve.await.unwrap() }) };
+    let mover = super::mover(&broker).await;
     let rig = super::Rig { mover, broker, client, faults };
     assert_eq!(output(&rig.wait(&id).await), "2");
     rig.mover.stop.cancel();

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 /// How long a condition may take: a busy machine of two cores is slow, a hanging test is slower.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something, looking every few milliseconds.
-pub async fn eventually<T, F, Fut>(what: &str, mut look: F) -> T
+pub(crate) async fn eventually<T, F, Fut>(what: &str, mut look: F) -> T
 where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,

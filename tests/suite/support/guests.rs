@@ -10,14 +10,14 @@ use lovage::model::{Contract, Digest, ModuleRecord, TaskDescription, TaskName};
 use lovage::sandbox::{Compiler, Config, Sandbox, inspect};
 
 /// The bytes of a guest under examples/guests.
-pub fn built(name: &str) -> Bytes {
+pub(crate) fn built(name: &str) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests").join(format!("{name}.wasm"));
     let bytes = std::fs::read(&path);
     bytes.unwrap_or_else(|error| panic!("{}: {error}: run scripts/build-guests", path.display())).into()
 }
 
 /// One sandbox for all tests that do not test the sandbox: each module is compiled once.
-pub fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let open = || {
         let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("artifacts");
@@ -28,7 +28,7 @@ pub fn sandbox() -> Sandbox {
 }
 
 /// Uploads a module as `lovage module push` does.
-pub async fn push(client: &Client, name: &str, bytes: &[u8]) -> ModuleRecord {
+pub(crate) async fn push(client: &Client, name: &str, bytes: &[u8]) -> ModuleRecord {
     let sandbox = sandbox();
     let inspection = inspect(bytes).unwrap();
     let contract = inspection.contract;

@@ -1,5 +1,5 @@
 //! What several tests need.
 
-pub mod eventually;
-pub mod guests;
-pub mod nats;
+pub(crate) mod eventually;
+pub(crate) mod guests;
+pub(crate) mod nats;
