@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lovage::model::module::{Manifest, ManifestTask};
-use lovage::model::{Contract, Kind, Outcome, Timestamp};
-use lovage::sandbox::{Level, Note, inspect};
+use lovage::model::{Contract, Kind, Level, Outcome, Timestamp};
+use lovage::sandbox::{Note, inspect};
 use serde_json::json;
 
 use super::{Call, Rig, failure, guests, output};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use lovage::model::{Kind, Limits};
-use lovage::sandbox::{Level, Note};
+use lovage::model::{Kind, Level, Limits};
+use lovage::sandbox::Note;
 
 use super::{Call, Rig, code, failure, guests, output};
 
