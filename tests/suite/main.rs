@@ -1,6 +1,8 @@
 //! One test binary for all that runs with IO: linking wasmtime once is enough.
 #![cfg(test)]
 
+mod cli;
 mod conformance;
+mod e2e;
 mod sandbox;
 mod support;
