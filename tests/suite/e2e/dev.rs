@@ -79,7 +79,7 @@ fn an_interrupt_lets_running_tasks_end_and_stops_the_broker() {
     let id = {
         let mut dev = Dev::start_in(data.path(), &[]);
         let broker = broker_of(&dev);
-        dev.cli.push_wat("slow", &guests::rounds(2_000_000_000));
+        dev.cli.push_wat("slow", &guests::rounds(400_000_000));
         let id = dev.cli.send(&["slow/run"]);
         eventually("it runs", || (dev.cli.state(&id) == "running").then_some(()));
         dev.process.signal(Signal::INT);
