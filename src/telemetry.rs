@@ -46,8 +46,7 @@ struct EndLabels {
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
-    /// Tasks that hosts of this process have in hand.
-    pub running: Gauge,
+    running: Gauge,
     settled: Family<EndLabels, Counter>,
     fuel: Counter<u64, AtomicU64>,
     duration: Histogram,
@@ -82,6 +81,13 @@ impl Metrics {
         self.duration.observe(settled.usage.duration_us as f64 / 1e6);
     }
 
+    /// Counts a task as running until the guard is dropped.
+    #[must_use]
+    pub fn count_running(&self) -> RunningGuard {
+        self.running.inc();
+        RunningGuard(self.running.clone())
+    }
+
     /// All metrics in the text format that Prometheus scrapes.
     #[must_use]
     pub fn text(&self) -> String {
@@ -89,5 +95,14 @@ impl Metrics {
         // Writing to a string cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// A task that is counted as running.
+pub struct RunningGuard(Gauge);
+
+impl Drop for RunningGuard {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

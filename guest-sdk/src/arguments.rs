@@ -54,15 +54,12 @@ impl<'i> Arguments<'i> {
     /// Decodes the argument of that name. One that is missing is `None` if it is optional.
     pub fn take<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, Failure> {
         let position = self.names.iter().position(|known| *known == name);
-        let value =
-            position.and_then(|position| self.values.borrow_mut().get_mut(position)?.take());
+        let value = position.and_then(|position| self.values.borrow_mut().get_mut(position)?.take());
         let decoded = match value {
             Some(value) => decode(value.get().as_bytes()),
             None => T::deserialize(Missing).map_err(|error| error.to_string()),
         };
-        decoded.map_err(|error| {
-            Failure::permanent(format_args!("argument `{name}`: {}", without_position(&error)))
-        })
+        decoded.map_err(|error| Failure::permanent(format_args!("argument `{name}`: {}", without_position(&error))))
     }
 }
 
@@ -149,9 +146,7 @@ impl<'de> Visitor<'de> for Names {
                 )));
             };
             if place.replace(entries.next_value()?).is_some() {
-                return Err(serde::de::Error::custom(format_args!(
-                    "argument `{name}` is there twice"
-                )));
+                return Err(serde::de::Error::custom(format_args!("argument `{name}` is there twice")));
             }
         }
         Ok(values)

@@ -76,10 +76,7 @@ impl Failure {
     }
 
     /// The parts, as the wire needs them.
-    #[cfg_attr(
-        not(target_arch = "wasm32"),
-        expect(dead_code, reason = "only a component has a wire")
-    )]
+    #[cfg_attr(not(target_arch = "wasm32"), expect(dead_code, reason = "only a component has a wire"))]
     pub(crate) fn into_parts(self) -> (String, Option<String>, Retry) {
         (self.message, self.detail, self.retry)
     }

@@ -74,12 +74,7 @@ pub fn set(bucket: &str, key: &str, value: &[u8]) -> Result<Revision, Error> {
 
 /// Sets the value of a key that still has that revision ([`Revision::NONE`]: that has no entry),
 /// else [`Error::Conflict`].
-pub fn compare_and_set(
-    bucket: &str,
-    key: &str,
-    value: &[u8],
-    revision: Revision,
-) -> Result<Revision, Error> {
+pub fn compare_and_set(bucket: &str, key: &str, value: &[u8], revision: Revision) -> Result<Revision, Error> {
     wire::kv_compare_and_set(bucket, key, value, revision)
 }
 

@@ -54,9 +54,7 @@ impl<T: Serialize + JsonSchema> Output for T {
     fn encode(self) -> Result<Encoded, Failure> {
         match serde_json::to_vec(&self) {
             Ok(json) => Ok(Encoded::Value(json)),
-            Err(error) => {
-                Err(Failure::permanent(format_args!("the output cannot be JSON: {error}")))
-            }
+            Err(error) => Err(Failure::permanent(format_args!("the output cannot be JSON: {error}"))),
         }
     }
 

@@ -40,10 +40,7 @@ pub struct ArgumentsSchema {
 }
 
 impl ArgumentsSchema {
-    #[expect(
-        clippy::new_without_default,
-        reason = "written by the macro alone, as the head of a chain"
-    )]
+    #[expect(clippy::new_without_default, reason = "written by the macro alone, as the head of a chain")]
     /// The schema of no argument so far.
     pub fn new() -> Self {
         Self {
@@ -70,16 +67,10 @@ impl ArgumentsSchema {
 
     /// The schema document.
     pub fn finish(mut self) -> Option<String> {
-        let by_position: Vec<_> = self
-            .names
-            .iter()
-            .map(|name| json!({ "$ref": format!("#/properties/{}", pointer_token(name)) }))
-            .collect();
-        let types = if self.required.is_empty() {
-            json!(["object", "array", "null"])
-        } else {
-            json!(["object", "array"])
-        };
+        let by_position: Vec<_> =
+            self.names.iter().map(|name| json!({ "$ref": format!("#/properties/{}", pointer_token(name)) })).collect();
+        let types =
+            if self.required.is_empty() { json!(["object", "array", "null"]) } else { json!(["object", "array"]) };
         let mut schema = json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "type": types,
@@ -109,10 +100,6 @@ fn pointer_token(name: &str) -> Cow<'_, str> {
         return Cow::Borrowed(name);
     }
     name.bytes()
-        .map(
-            |byte| {
-                if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") }
-            },
-        )
+        .map(|byte| if byte.is_ascii() { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }

@@ -40,12 +40,7 @@ pub(crate) fn kv_set(_bucket: &str, _key: &str, _value: &[u8]) -> Result<Revisio
     Err(kv::Error::NotGranted)
 }
 
-pub(crate) fn kv_compare_and_set(
-    _bucket: &str,
-    _key: &str,
-    _value: &[u8],
-    _: Revision,
-) -> Result<Revision, kv::Error> {
+pub(crate) fn kv_compare_and_set(_bucket: &str, _key: &str, _value: &[u8], _: Revision) -> Result<Revision, kv::Error> {
     Err(kv::Error::NotGranted)
 }
 
@@ -57,12 +52,7 @@ pub(crate) fn kv_keys(_bucket: &str, _prefix: &str, _limit: u32) -> Result<Vec<S
     Err(kv::Error::NotGranted)
 }
 
-pub(crate) fn blob_read(
-    _bucket: &str,
-    _name: &str,
-    _offset: u64,
-    _len: u32,
-) -> Result<Vec<u8>, blob::Error> {
+pub(crate) fn blob_read(_bucket: &str, _name: &str, _offset: u64, _len: u32) -> Result<Vec<u8>, blob::Error> {
     Err(blob::Error::NotGranted)
 }
 

@@ -14,10 +14,7 @@ use crate::{Encoded, Failure};
 ///
 /// assert_eq!(add::call(b"[2, 3]"), Ok(Encoded::Value(b"5".to_vec())));
 /// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no task",
-    note = "put `#[lovage_guest::task]` on the function"
-)]
+#[diagnostic::on_unimplemented(message = "`{Self}` is no task", note = "put `#[lovage_guest::task]` on the function")]
 pub trait Task {
     /// The name of the task in its module.
     const NAME: &'static str;
@@ -73,10 +70,7 @@ pub fn call(tasks: &[Entry], name: &str, input: &[u8]) -> Result<Encoded, Failur
         Some(task) => (task.call)(input),
         None => {
             let known: Vec<_> = tasks.iter().map(|task| task.name).collect();
-            Err(Failure::permanent(format_args!(
-                "no task `{name}`: this module has {}",
-                known.join(", ")
-            )))
+            Err(Failure::permanent(format_args!("no task `{name}`: this module has {}", known.join(", "))))
         }
     }
 }

@@ -70,9 +70,7 @@ fn ended(failure: Failure) -> types::Failure {
     match retry {
         Retry::Never => types::Failure::Permanent(reason),
         Retry::AsPolicySays => types::Failure::Retryable(types::Retry { reason, delay_ms: None }),
-        Retry::After(delay) => {
-            types::Failure::Retryable(types::Retry { reason, delay_ms: Some(delay_ms(delay)) })
-        }
+        Retry::After(delay) => types::Failure::Retryable(types::Retry { reason, delay_ms: Some(delay_ms(delay)) }),
     }
 }
 
@@ -84,9 +82,7 @@ fn delay_ms(delay: Duration) -> u32 {
 fn log_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
-            log(Level::Error, &panic.to_string())
-        }));
+        std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| log(Level::Error, &panic.to_string())));
     });
 }
 
@@ -133,12 +129,7 @@ pub(crate) fn kv_set(bucket: &str, key: &str, value: &[u8]) -> Result<Revision, 
     imports::kv::set(bucket, key, value).map(Revision).map_err(kv_error)
 }
 
-pub(crate) fn kv_compare_and_set(
-    bucket: &str,
-    key: &str,
-    value: &[u8],
-    at: Revision,
-) -> Result<Revision, kv::Error> {
+pub(crate) fn kv_compare_and_set(bucket: &str, key: &str, value: &[u8], at: Revision) -> Result<Revision, kv::Error> {
     imports::kv::compare_and_set(bucket, key, value, at.0).map(Revision).map_err(kv_error)
 }
 
@@ -159,24 +150,12 @@ fn kv_error(error: imports::kv::Error) -> kv::Error {
     }
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "the contract has no 64-bit integers; objects are far below 2^53 bytes"
-)]
-pub(crate) fn blob_read(
-    bucket: &str,
-    name: &str,
-    offset: u64,
-    len: u32,
-) -> Result<Vec<u8>, blob::Error> {
+#[expect(clippy::cast_precision_loss, reason = "the contract has no 64-bit integers; objects are far below 2^53 bytes")]
+pub(crate) fn blob_read(bucket: &str, name: &str, offset: u64, len: u32) -> Result<Vec<u8>, blob::Error> {
     imports::blob::read(bucket, name, offset as f64, len).map_err(blob_error)
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a size is a whole number of bytes"
-)]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size is a whole number of bytes")]
 pub(crate) fn blob_size(bucket: &str, name: &str) -> Result<u64, blob::Error> {
     imports::blob::size(bucket, name).map(|size| size as u64).map_err(blob_error)
 }

@@ -104,22 +104,10 @@ fn a_refused_argument_is_named() {
     assert_eq!(refusal::<add>("[2]"), "argument `b`: missing");
     assert_eq!(refusal::<add>(r#"{"a": 2}"#), "argument `b`: missing");
     assert_eq!(refusal::<add>(""), "argument `a`: missing");
-    assert_eq!(
-        refusal::<add>("[1, 2, 3]"),
-        "the input does not fit: too many arguments: expected at most 2 (a, b)"
-    );
-    assert_eq!(
-        refusal::<add>(r#"{"a": 1, "c": 2}"#),
-        "the input does not fit: unknown argument `c`: expected a, b"
-    );
-    assert_eq!(
-        refusal::<add>(r#"{"a": 1, "a": 2}"#),
-        "the input does not fit: argument `a` is there twice"
-    );
-    assert_eq!(
-        refusal::<add>(r#"[1, "x"]"#),
-        "argument `b`: invalid type: string \"x\", expected i64"
-    );
+    assert_eq!(refusal::<add>("[1, 2, 3]"), "the input does not fit: too many arguments: expected at most 2 (a, b)");
+    assert_eq!(refusal::<add>(r#"{"a": 1, "c": 2}"#), "the input does not fit: unknown argument `c`: expected a, b");
+    assert_eq!(refusal::<add>(r#"{"a": 1, "a": 2}"#), "the input does not fit: argument `a` is there twice");
+    assert_eq!(refusal::<add>(r#"[1, "x"]"#), "argument `b`: invalid type: string \"x\", expected i64");
     assert_eq!(
         refusal::<add>("7"),
         "the input does not fit: invalid type: integer `7`, expected the arguments (a, b) as an array or an object"
@@ -152,12 +140,8 @@ fn the_place_of_a_misfit_is_told() {
 
 #[test]
 fn what_is_not_json_is_refused() {
-    for refusal in [
-        refusal::<greet>("Ada"),
-        refusal::<add>("[1, 2"),
-        refusal::<add>("[1, 2] 3"),
-        refusal::<ping>("{"),
-    ] {
+    for refusal in [refusal::<greet>("Ada"), refusal::<add>("[1, 2"), refusal::<add>("[1, 2] 3"), refusal::<ping>("{")]
+    {
         assert!(refusal.starts_with("the input does not fit: "), "{refusal}");
     }
     assert!(refusal::<greet>("\u{0}").contains("not JSON"));
@@ -169,10 +153,7 @@ fn no_argument_takes_only_empty_inputs() {
     for input in ["null", "[]", "{}", "", " \n"] {
         assert_eq!(value::<ping>(input), Value::Null);
     }
-    assert_eq!(
-        refusal::<ping>("[1]"),
-        "the input does not fit: too many arguments: expected at most 0 ()"
-    );
+    assert_eq!(refusal::<ping>("[1]"), "the input does not fit: too many arguments: expected at most 0 ()");
     assert!(refusal::<ping>(r#"{"a": 1}"#).contains("unknown argument `a`: expected none"));
     assert!(refusal::<ping>("7").contains("expected no argument: `null`, `[]` or `{}`"));
 }
@@ -198,10 +179,7 @@ fn failures_reach_the_platform_as_they_are() {
 fn a_task_may_hand_back_a_flow() {
     assert_eq!(value::<count_down>("0"), json!("lift-off"));
     let Ok(Encoded::Replace(flow)) = count_down::call(b"3") else { panic!("no flow") };
-    assert_eq!(
-        serde_json::from_str::<Value>(&flow).unwrap(),
-        json!({ "task": "test/count_down", "input": 2 })
-    );
+    assert_eq!(serde_json::from_str::<Value>(&flow).unwrap(), json!({ "task": "test/count_down", "input": 2 }));
 }
 
 #[test]
@@ -223,20 +201,14 @@ fn a_module_finds_its_tasks_by_name() {
 #[test]
 fn a_task_is_described_by_its_doc_comment_and_types() {
     let description = greet::description();
-    assert_eq!(
-        (description.name, description.summary),
-        ("say-hello", "Greets somebody,\npolitely.")
-    );
+    assert_eq!((description.name, description.summary), ("say-hello", "Greets somebody,\npolitely."));
     assert_eq!(schema(description.input_schema)["type"], "string");
     assert_eq!(schema(description.output_schema)["type"], "string");
 
     let input = schema(measure::description().input_schema);
     assert_eq!(input["title"], "Resize");
     assert_eq!(input["description"], "A photo to make smaller.");
-    assert_eq!(
-        input["properties"]["photo"],
-        json!({ "type": "string", "contentEncoding": "base64" })
-    );
+    assert_eq!(input["properties"]["photo"], json!({ "type": "string", "contentEncoding": "base64" }));
     assert_eq!(input["required"], json!(["photo", "width"]));
     assert_eq!(count_down::description().output_schema, String::description());
 }

@@ -4,7 +4,8 @@
 # Source this file and call what you need; every function is instant when the tool is there already, says in one line on
 # stderr what it does when it is not, and may run in two scripts at once.
 #
-#   need_nats_server   sets NATS_SERVER to a nats-server of at least NATS_SERVER_MIN
+#   need_nats_server   sets NATS_SERVER to a nats-server of at least NATS_SERVER_MIN; one that it fetches is where the programs
+#                      and tests of Lovage look too
 #   need_rust_wasm     lets `cargo_wasm build ...` build for wasm32-unknown-unknown
 #   need_go            sets GO to a Go toolchain of at least GO_MIN
 #   need_wasm_cc       lets `wasm_cc -o x.wasm x.c` build a WASI command from C
@@ -23,7 +24,7 @@ LOVAGE_TOOLS="${LOVAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lovage/tools}"
 
 need_nats_server() {
   local found
-  for found in "$(command -v nats-server || true)" "$LOVAGE_TOOLS/nats-server"; do
+  for found in "$(command -v nats-server || true)" "$LOVAGE_TOOLS/bin/nats-server"; do
     [ -x "$found" ] || continue
     if tools_at_least "$NATS_SERVER_MIN" "$(tools_nats_version "$found")"; then
       tools_export NATS_SERVER "$found"
@@ -37,7 +38,7 @@ need_nats_server() {
     tools_export NATS_SERVER "$(brew --prefix)/bin/nats-server"
   elif [ "$(tools_os_id)" = debian ]; then
     tools_locked nats-server tools_unpack_nats_server
-    tools_export NATS_SERVER "$LOVAGE_TOOLS/nats-server"
+    tools_export NATS_SERVER "$LOVAGE_TOOLS/bin/nats-server"
   else
     tools_fail "no nats-server >= $NATS_SERVER_MIN on PATH" \
       "macOS: brew install nats-server; Arch: pacman -S nats-server; Fedora: dnf install nats-server;" \
@@ -130,7 +131,7 @@ wasm_cc() {
 # Runs in a subshell of its own (tools_locked), so it may change the folder.
 tools_unpack_nats_server() {
   local apt="$LOVAGE_TOOLS/apt" uri keyring options
-  if [ -x "$LOVAGE_TOOLS/nats-server" ] && tools_at_least "$NATS_SERVER_MIN" "$(tools_nats_version "$LOVAGE_TOOLS/nats-server")"; then
+  if [ -x "$LOVAGE_TOOLS/bin/nats-server" ] && tools_at_least "$NATS_SERVER_MIN" "$(tools_nats_version "$LOVAGE_TOOLS/bin/nats-server")"; then
     return
   fi
   tools_say "unpacking nats-server from Debian's unstable suite into $LOVAGE_TOOLS"
@@ -154,8 +155,9 @@ tools_unpack_nats_server() {
     return 1
   fi
   dpkg -x "$apt"/archives/nats-server_*.deb "$apt/unpacked"
-  mv "$apt/unpacked/usr/sbin/nats-server" "$LOVAGE_TOOLS/nats-server.new"
-  mv "$LOVAGE_TOOLS/nats-server.new" "$LOVAGE_TOOLS/nats-server"
+  mkdir -p "$LOVAGE_TOOLS/bin"
+  mv "$apt/unpacked/usr/sbin/nats-server" "$LOVAGE_TOOLS/bin/nats-server.new"
+  mv "$LOVAGE_TOOLS/bin/nats-server.new" "$LOVAGE_TOOLS/bin/nats-server"
   rm -rf "$apt"
 }
 

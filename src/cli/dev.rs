@@ -94,7 +94,6 @@ impl Dev {
 }
 
 /// Where a nats-server may be besides the one that was named.
-#[expect(clippy::disallowed_methods, reason = "configuration is read here, once")]
 fn places() -> server::Places {
     let cache = user_dir("XDG_CACHE_HOME", ".cache");
     server::Places { path: std::env::var_os("PATH"), cache: cache.parent().map(Path::to_owned) }

@@ -99,7 +99,9 @@ impl From<sandbox::Error> for Fault {
     fn from(error: sandbox::Error) -> Self {
         match error {
             sandbox::Error::Rejected(rejection) => rejection.into(),
-            error => Self::platform(format!("failed to {error}")),
+            error @ (sandbox::Error::Io { .. } | sandbox::Error::Engine { .. } | sandbox::Error::Stopped) => {
+                Self::platform(format!("failed to {error}"))
+            }
         }
     }
 }

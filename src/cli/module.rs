@@ -312,7 +312,7 @@ impl InspectArgs {
 
 fn print_tasks(tasks: &[TaskDescription]) -> Result<(), Fault> {
     for task in tasks {
-        output::line(&format!("task       {}  {}", task.name, printable(&task.summary)).trim_end().to_owned())?;
+        output::line(format!("task       {}  {}", task.name, printable(&task.summary)).trim_end())?;
         for (title, schema) in [("input", &task.input_schema), ("output", &task.output_schema)] {
             if let Some(schema) = schema {
                 output::line(&format!("           {title} {schema}"))?;

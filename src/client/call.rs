@@ -118,7 +118,7 @@ impl Client {
         loop {
             let (record, confirmed) = match tokio::time::timeout(LOOK_EVERY, heard.next()).await {
                 Ok(None) => return Err(Error::Closed(id.clone())),
-                Ok(Some(message)) => match self.read(message, watch)? {
+                Ok(Some(message)) => match self.read(&message, watch)? {
                     Some(record) => (record, false),
                     None => continue,
                 },
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// Tells a note to `watch`, or returns the record that the message is.
-    fn read(&self, message: Message, watch: &mut (dyn FnMut(Watch) + Send)) -> Result<Option<Record>, Error> {
+    fn read(&self, message: &Message, watch: &mut (dyn FnMut(Watch) + Send)) -> Result<Option<Record>, Error> {
         let kind = message.subject.split('.').nth(2);
         if kind == Some("res") {
             let read = record::decode(&message.headers, &message.payload);

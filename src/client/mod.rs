@@ -2,10 +2,11 @@
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
-//! use lovage::{broker::nats, client::Client, model::{Signature, Tenant}};
+//! use lovage::broker::nats::{Nats, Options};
+//! use lovage::{client::Client, model::{Signature, Tenant}};
 //!
-//! let broker = nats::connect(nats::Options::new("nats://127.0.0.1:4222")).await?.broker();
-//! let client = Client::new(broker, Tenant::default_tenant());
+//! let nats = Nats::connect(Options::new("nats://127.0.0.1:4222", "my program")).await?;
+//! let client = Client::new(nats.broker(), Tenant::default_tenant());
 //! let ended = client.call(Signature::new("hello/add".parse()?, "[20, 22]")).await?;
 //! assert_eq!(client.output(&ended).await?, "42");
 //! # Ok(())
@@ -128,8 +129,11 @@ fn among(known: &[String]) -> String {
 pub struct Client {
     broker: Broker,
     tenant: Tenant,
-    resolved: Arc<Mutex<HashMap<TaskRef, (Instant, Arc<ModuleRecord>)>>>,
+    resolved: Arc<Mutex<Resolved>>,
 }
+
+/// Modules that were looked up, and when.
+type Resolved = HashMap<TaskRef, (Instant, Arc<ModuleRecord>)>;
 
 impl Client {
     /// A client of `tenant` on `broker`.

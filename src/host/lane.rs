@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use super::{Shared, attempt, queue_consumer};
@@ -31,27 +30,23 @@ impl Lane {
 
     /// Takes tasks until `stop` fires, then waits for what runs, and hands back what runs too long.
     pub(super) async fn serve(mut self, stop: CancellationToken) -> Result<(), broker::Error> {
-        let tracker = TaskTracker::new();
-        let result = self.take(&tracker, &stop).await;
-        drop(self.deliveries);
-        drain(&self.shared, &tracker).await;
+        // Tasks end with this set, also if the lane is dropped.
+        let mut running = JoinSet::new();
+        let result = self.take(&mut running, &stop).await;
+        self.deliveries.close().await;
+        drain(&self.shared, &mut running).await;
         result
     }
 
-    async fn take(&mut self, tracker: &TaskTracker, stop: &CancellationToken) -> Result<(), broker::Error> {
-        let (freed, mut free) = mpsc::channel::<()>(self.slots);
+    async fn take(&mut self, running: &mut JoinSet<()>, stop: &CancellationToken) -> Result<(), broker::Error> {
         let mut patience = Patience::default();
         self.deliveries.allow(self.slots);
         loop {
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
-                Some(()) = free.recv() => {
-                    let mut count = 1;
-                    while free.try_recv().is_ok() {
-                        count += 1;
-                    }
-                    self.deliveries.allow(count);
+                Some(ended) = running.join_next() => {
+                    self.deliveries.allow(1 + reap(ended, running));
                     continue;
                 }
                 next = self.deliveries.next() => next,
@@ -59,7 +54,7 @@ impl Lane {
             match next {
                 Ok(delivery) => {
                     patience = Patience::default();
-                    tracker.spawn(occupy(Arc::clone(&self.shared), delivery, freed.clone()));
+                    running.spawn(occupy(Arc::clone(&self.shared), delivery));
                 }
                 Err(error) if error.is_transient() => {
                     warn!(%error, "cannot take tasks, trying again");
@@ -74,23 +69,39 @@ impl Lane {
     }
 }
 
-/// Handles one delivery in its slot, and frees the slot whatever happens.
-async fn occupy(shared: Arc<Shared>, delivery: Delivery, freed: mpsc::Sender<()>) {
-    shared.metrics.running.inc();
-    attempt::handle(&shared, delivery).await;
-    shared.metrics.running.dec();
-    // The lane is gone when the host drains: nobody waits for the slot then.
-    let _ = freed.send(()).await;
+/// Takes note of a task that has ended, and says how many others have too.
+fn reap(ended: Result<(), JoinError>, running: &mut JoinSet<()>) -> usize {
+    let mut others = 0;
+    let mut ended = Some(ended);
+    while let Some(result) = ended {
+        if let Err(error) = result {
+            // Its lease runs out, and another host takes the task up.
+            tracing::error!(%error, "handling a task failed");
+        }
+        ended = running.try_join_next();
+        others += usize::from(ended.is_some());
+    }
+    others
 }
 
-async fn drain(shared: &Shared, tracker: &TaskTracker) {
-    tracker.close();
-    if !tracker.is_empty() {
-        info!(running = tracker.len(), "draining");
+/// Handles one delivery in its slot.
+async fn occupy(shared: Arc<Shared>, delivery: Delivery) {
+    let _counted = shared.metrics.count_running();
+    attempt::handle(&shared, delivery).await;
+}
+
+async fn drain(shared: &Shared, running: &mut JoinSet<()>) {
+    if !running.is_empty() {
+        info!(running = running.len(), "draining");
     }
-    if tokio::time::timeout(shared.config.drain, tracker.wait()).await.is_err() {
-        warn!(running = tracker.len(), "handing back what still runs");
+    let all = async {
+        while let Some(ended) = running.join_next().await {
+            reap(ended, &mut JoinSet::new());
+        }
+    };
+    if tokio::time::timeout(shared.config.drain, all).await.is_err() {
+        warn!(running = running.len(), "handing back what still runs");
         shared.hand_back.cancel();
-        tracker.wait().await;
+        while running.join_next().await.is_some() {}
     }
 }

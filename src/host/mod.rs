@@ -22,8 +22,8 @@ mod running;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::broker::{self, Broker, Consumer};
 use crate::model::{HostId, Limits, Queue, Tenant};
@@ -144,17 +144,15 @@ impl Host {
     /// # Errors
     /// What the broker refuses for good; a broker that is away is waited for.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
-        let background = TaskTracker::new();
-        let ended = CancellationToken::new();
+        // What is in this set ends with it, also if the host is dropped.
+        let mut background = JoinSet::new();
         for listener in [Listener::Control, Listener::Catalogue] {
-            let (shared, ended) = (Arc::clone(&self.shared), ended.clone());
-            background.spawn(async move { ended.run_until_cancelled(listener.run(&shared)).await });
+            let shared = Arc::clone(&self.shared);
+            background.spawn(async move { listener.run(&shared).await });
         }
         let lanes = self.lanes.into_iter().map(|lane| lane.serve(stop.clone()));
         let outcome = futures::future::try_join_all(lanes).await.map(drop);
-        ended.cancel();
-        background.close();
-        background.wait().await;
+        background.shutdown().await;
         outcome
     }
 }

@@ -171,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_written_duration_reads_back(ms in 0..=DURATION_MAX.as_millis() as u64) {
+        fn a_written_duration_reads_back(ms in 0..=u64::try_from(DURATION_MAX.as_millis()).unwrap()) {
             let duration = Duration::from_millis(ms);
             prop_assert_eq!(parse_duration(&format_duration(duration)).unwrap(), duration);
         }

@@ -129,9 +129,9 @@ impl Inner {
             return Ok(module);
         }
         let permit = self.compilers.acquire().await.map_err(|_| Error::Stopped)?;
+        self.compiled.fetch_add(1, Ordering::Relaxed);
         let artifact = compile::compile(&self.config.compiler, contract, &wasm).await?;
         drop(permit);
-        self.compiled.fetch_add(1, Ordering::Relaxed);
         self.blocking(move |inner| {
             inner.artifacts.store(&digest, contract, &artifact)?;
             let stored = inner.artifacts.load(&inner.engine, &digest, contract)?;

@@ -63,7 +63,7 @@ pub struct Sandbox {
 /// What a sandbox has done and holds, for gauges and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// Modules that were compiled.
+    /// Modules that were given to the compiler.
     pub compiled: u64,
     /// Modules that were loaded from their artifacts on disk.
     pub loaded: u64,

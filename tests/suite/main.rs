@@ -3,6 +3,7 @@
 
 mod cli;
 mod conformance;
+mod delivery;
 mod e2e;
 mod sandbox;
 mod support;

@@ -98,11 +98,7 @@ fn reading(arguments: &[Argument]) -> (TokenStream, TokenStream) {
 
 /// The code that calls the function and encodes what it returns, the schema of that, and its media
 /// type.
-fn writing(
-    options: &Options,
-    function: &ItemFn,
-    arguments: &[Argument],
-) -> (TokenStream, TokenStream, TokenStream) {
+fn writing(options: &Options, function: &ItemFn, arguments: &[Argument]) -> (TokenStream, TokenStream, TokenStream) {
     let ident = &function.sig.ident;
     let variables = arguments.iter().map(|argument| &argument.variable);
     let (output, fallible) = output(&function.sig.output);
@@ -147,16 +143,10 @@ impl syn::parse::Parse for Options {
 fn refuse_what_cannot_be_called(function: &ItemFn) -> syn::Result<()> {
     let signature = &function.sig;
     if signature.asyncness.is_some() {
-        return Err(Error::new(
-            signature.asyncness.span(),
-            "a task is a plain function: remove `async`",
-        ));
+        return Err(Error::new(signature.asyncness.span(), "a task is a plain function: remove `async`"));
     }
     if !signature.generics.params.is_empty() {
-        return Err(Error::new(
-            signature.generics.span(),
-            "a task's types must be known: remove the generics",
-        ));
+        return Err(Error::new(signature.generics.span(), "a task's types must be known: remove the generics"));
     }
     Ok(())
 }
@@ -191,10 +181,7 @@ fn arguments(function: &ItemFn) -> syn::Result<Vec<Argument>> {
             return Err(Error::new(input.span(), "a task is a plain function: remove `self`"));
         };
         if let Type::Reference(reference) = &*argument.ty {
-            return Err(Error::new(
-                reference.span(),
-                "a task owns its arguments: take `String`, `Vec<_>` or `Bytes`",
-            ));
+            return Err(Error::new(reference.span(), "a task owns its arguments: take `String`, `Vec<_>` or `Bytes`"));
         }
         // An unused argument is spelled `_name` in Rust; callers need not know.
         let mut name = String::new();
@@ -204,11 +191,7 @@ fn arguments(function: &ItemFn) -> syn::Result<Vec<Argument>> {
         if name.is_empty() {
             name = format!("argument{position}");
         }
-        arguments.push(Argument {
-            name,
-            variable: format_ident!("argument{position}"),
-            type_: (*argument.ty).clone(),
-        });
+        arguments.push(Argument { name, variable: format_ident!("argument{position}"), type_: (*argument.ty).clone() });
     }
     Ok(arguments)
 }

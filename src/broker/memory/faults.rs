@@ -25,7 +25,9 @@ impl<T> Default for Upcoming<T> {
 
 impl<T: Clone> Upcoming<T> {
     fn add(&mut self, filter: &str, left: u64, what: T) {
-        self.0.push(Next { filter: filter.to_owned(), left, what });
+        if left > 0 {
+            self.0.push(Next { filter: filter.to_owned(), left, what });
+        }
     }
 
     /// What happens to a thing with this subject; the first that was asked for comes first.

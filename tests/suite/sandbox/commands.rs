@@ -1,8 +1,13 @@
 //! The command contract: what a command sees, and what its output and exit code mean.
 
 use bytes::Bytes;
+use lovage::model::Level;
 use lovage::model::module::{Manifest, ManifestTask};
+<<<<<<< HEAD
+use lovage::model::{Contract, Kind, Outcome, Timestamp};
+=======
 use lovage::model::{Contract, Kind, Level, Outcome, Timestamp};
+>>>>>>> 275386064b2a41dce9418fcbd089b2d91c690a42
 use lovage::sandbox::{Note, inspect};
 use serde_json::json;
 

@@ -1,6 +1,6 @@
 //! The compiler is a child that dies of its limits, and only it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use lovage::model::Digest;
@@ -32,10 +32,8 @@ async fn rejection(sandbox: &Sandbox, bytes: Bytes) -> Rejection {
 #[tokio::test]
 async fn a_module_that_takes_too_much_cpu_is_refused() {
     let rig = Rig::with(|config| config.compiler.cpu_seconds = 1);
-    let began = Instant::now();
     let rejection = rejection(&rig.sandbox, bomb(600, 900)).await;
     assert_eq!(rejection, Rejection::CompileLimit { limit: "1 s of CPU".to_owned() });
-    assert!(began.elapsed() < Duration::from_secs(8));
     assert_eq!(output(&rig.report(&guests::says(1, "1", 0), Call::default()).await), "1", "the sandbox goes on");
 }
 
@@ -49,7 +47,7 @@ async fn a_module_that_takes_too_much_memory_is_refused() {
 #[tokio::test]
 async fn a_bomb_goes_off_once() {
     let rig = Rig::with(|config| config.compiler.cpu_seconds = 1);
-    let (bomb, began) = (bomb(600, 900), Instant::now());
+    let bomb = bomb(600, 900);
     let mut tasks = JoinSet::new();
     for _ in 0..12 {
         let (sandbox, bomb) = (rig.sandbox.clone(), bomb.clone());
@@ -57,7 +55,7 @@ async fn a_bomb_goes_off_once() {
     }
     let rejections = tasks.join_all().await;
     assert!(rejections.iter().all(|rejection| matches!(rejection, Rejection::CompileLimit { .. })));
-    assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
+    assert_eq!(rig.sandbox.stats().compiled, 1);
 }
 
 #[tokio::test]

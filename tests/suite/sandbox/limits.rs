@@ -2,7 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+<<<<<<< HEAD
+use lovage::model::Level;
+use lovage::model::{Kind, Limits};
+=======
 use lovage::model::{Kind, Level, Limits};
+>>>>>>> 275386064b2a41dce9418fcbd089b2d91c690a42
 use lovage::sandbox::Note;
 
 use super::{Call, Rig, code, failure, guests, output};

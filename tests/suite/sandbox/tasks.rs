@@ -1,7 +1,12 @@
 //! The SDK contract: a core module with its component type is turned into a component, describes itself and runs.
 
 use bytes::Bytes;
+<<<<<<< HEAD
+use lovage::model::Level;
+use lovage::model::{Kind, Limits, Outcome};
+=======
 use lovage::model::{Kind, Level, Limits, Outcome};
+>>>>>>> 275386064b2a41dce9418fcbd089b2d91c690a42
 use lovage::sandbox::{Error, Note, Rejection};
 use serde_json::json;
 

@@ -1,5 +1,7 @@
 //! What is refused before anything compiles, and in which words.
 
+use std::sync::LazyLock;
+
 use lovage::model::{Contract, Digest};
 use lovage::sandbox::{Error, MODULE_BYTES_MAX, Rejection, inspect};
 
@@ -131,14 +133,17 @@ async fn bytes_of_another_digest_are_refused() {
     assert!(matches!(error, Error::Rejected(Rejection::DigestMismatch { .. })) && !error.is_transient(), "{error}");
 }
 
+/// A command, a task as a toolchain makes it, and the component that it becomes.
+static GOOD: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
+    let task = guests::task("", guests::ECHO);
+    let component = inspect(&task).unwrap().stored.into_owned();
+    [guests::says(1, "{}", 0), task, component]
+});
+
 proptest::proptest! {
     #[test]
     fn whatever_is_uploaded_is_accepted_or_refused(at in 8usize..4_096, byte: u8, cut in 0usize..64, kind in 0usize..3) {
-        let mut upload = match kind {
-            0 => guests::says(1, "{}", 0),
-            1 => guests::task("", guests::ECHO),
-            _ => inspect(&guests::task("", guests::ECHO)).unwrap().stored.into_owned(),
-        };
+        let mut upload = GOOD[kind].clone();
         let len = upload.len();
         upload[at % len] = byte;
         upload.truncate(len - cut);

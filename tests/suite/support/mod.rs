@@ -1,6 +1,8 @@
 //! What several tests need.
 
+pub(crate) mod eventually;
 pub(crate) mod guests;
+pub(crate) mod modules;
 pub(crate) mod nats;
 pub(crate) mod platform;
 pub(crate) mod process;
