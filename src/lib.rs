@@ -4,11 +4,14 @@
 //! |---|---|---|
 //! | pure | [`model`], [`protocol`] | nothing: no IO, no clock, no randomness |
 //! | ports | `broker` | the traits, their twin in memory, and NATS |
-//! | drivers | `sandbox`, `host`, `schedule`, `client`, `telemetry`, `cli` | what their names say |
+//! | drivers | `sandbox`, `store`, `host`, `schedule`, `client`, `telemetry`, `cli` | what their names say |
+//!
+//! [`docs`] holds what belongs to no single module: architecture, protocol, failures, security, operations, performance.
 //!
 //! **Invariant:** `model <- protocol <- broker <- host, client` and `model <- sandbox <- host`; a test reads the `use` lines.
 //! **Invariant:** the pure part builds alone, with `--no-default-features`.
 
+pub mod docs;
 pub mod model;
 pub mod protocol;
 

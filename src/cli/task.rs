@@ -145,39 +145,49 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.connect.client().await?;
-        if !self.follow {
-            return self.print_stored(&client).await;
+        if self.follow {
+            let printed = self.print_until_ended(&client).await?;
+            // What it said last may still have been on its way; it is stored by now, behind what was printed.
+            return self.print_stored(&client, printed).await.map(drop);
         }
-        let follow = async {
-            let mut lines = client.logs(&self.id, true).await?;
-            while let Some(line) = lines.try_next().await? {
-                self.print(&line)?;
-            }
-            Ok(())
-        };
-        let mut ignore = |_| {};
-        let ended = client.wait(&self.id, &mut ignore);
-        tokio::select! {
-            result = follow => result,
-            ended = ended => {
-                ended?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn print_stored(&self, client: &Client) -> Result<(), Fault> {
-        let mut lines = client.logs(&self.id, false).await?;
-        let mut any = false;
-        while let Some(line) = lines.try_next().await? {
-            any = true;
-            self.print(&line)?;
-        }
-        if !any {
+        if self.print_stored(&client, 0).await? == 0 {
             // No line may mean no task.
             client.state(&self.id).await?;
         }
         Ok(())
+    }
+
+    /// Prints what the task says until it has ended; how many lines that were.
+    async fn print_until_ended(&self, client: &Client) -> Result<usize, Fault> {
+        let mut printed = 0;
+        let follow = async {
+            let mut lines = client.logs(&self.id, true).await?;
+            while let Some(line) = lines.try_next().await? {
+                self.print(&line)?;
+                printed += 1;
+            }
+            Ok::<_, Fault>(())
+        };
+        let mut ignore = |_| {};
+        let ended = client.wait(&self.id, &mut ignore);
+        tokio::select! {
+            result = follow => result?,
+            ended = ended => drop(ended?),
+        }
+        Ok(printed)
+    }
+
+    /// Prints the stored lines behind the first `skipped`; how many those were.
+    async fn print_stored(&self, client: &Client, skipped: usize) -> Result<usize, Fault> {
+        let mut lines = client.logs(&self.id, false).await?;
+        let mut count = 0;
+        while let Some(line) = lines.try_next().await? {
+            count += 1;
+            if count > skipped {
+                self.print(&line)?;
+            }
+        }
+        Ok(count.saturating_sub(skipped))
     }
 
     fn print(&self, line: &LogLine) -> Result<(), Fault> {

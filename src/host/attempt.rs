@@ -114,7 +114,12 @@ impl Attempt<'_> {
     }
 
     async fn run(&self, message: &TaskMessage, expected: u64) {
-        let span = info_span!("attempt", task = %message.signature.task, attempt = message.attempt);
+        let span = info_span!(
+            "attempt",
+            task = %message.signature.task,
+            attempt = message.attempt,
+            traceparent = message.traceparent.as_deref(),
+        );
         let (outcome, usage) = self.invoke(message).instrument(span).await;
         let (id, policy) = (&self.subject.id, &message.signature.options.retry);
         let now = self.shared.broker.clock.now();

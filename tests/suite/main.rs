@@ -1,7 +1,9 @@
 //! One test binary for all that runs with IO: linking wasmtime once is enough.
 #![cfg(test)]
 
+mod cli;
 mod conformance;
 mod delivery;
+mod e2e;
 mod sandbox;
 mod support;

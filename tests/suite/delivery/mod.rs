@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::eventually::{PATIENCE, eventually};
-use crate::support::guests;
+use crate::support::modules;
 
 /// A platform in this process.
 struct Rig {
@@ -70,7 +70,7 @@ impl Rig {
         let memory = Memory::new();
         let broker = memory.broker();
         let client = Client::new(broker.clone(), Tenant::default_tenant());
-        guests::push(&client, "probe", &guests::built("probe")).await;
+        modules::push(&client, "probe").await;
         let mover = mover(&broker).await;
         Self { broker, client, faults: memory.faults(), mover }
     }
@@ -88,7 +88,7 @@ impl Rig {
     async fn host_with(&self, id: &str, change: impl FnOnce(&mut Config)) -> Running {
         let mut config = Config::new(Tenant::default_tenant(), id.parse().unwrap(), 4);
         change(&mut config);
-        let host = Host::begin(self.broker.clone(), guests::sandbox(), config, Metrics::default()).await.unwrap();
+        let host = Host::begin(self.broker.clone(), modules::sandbox(), config, Metrics::default()).await.unwrap();
         let stop = CancellationToken::new();
         let serve = host.serve(stop.clone());
         Running::spawn(stop, async move { serve.await.unwrap() })

@@ -1,9 +1,8 @@
 //! The command contract: what a command sees, and what its output and exit code mean.
 
 use bytes::Bytes;
-use lovage::model::Level;
 use lovage::model::module::{Manifest, ManifestTask};
-use lovage::model::{Contract, Kind, Outcome, Timestamp};
+use lovage::model::{Contract, Kind, Level, Outcome, Timestamp};
 use lovage::sandbox::{Note, inspect};
 use serde_json::json;
 

@@ -2,8 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use lovage::model::Level;
-use lovage::model::{Kind, Limits};
+use lovage::model::{Kind, Level, Limits};
 use lovage::sandbox::Note;
 
 use super::{Call, Rig, code, failure, guests, output};

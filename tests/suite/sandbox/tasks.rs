@@ -1,8 +1,7 @@
 //! The SDK contract: a core module with its component type is turned into a component, describes itself and runs.
 
 use bytes::Bytes;
-use lovage::model::Level;
-use lovage::model::{Kind, Limits, Outcome};
+use lovage::model::{Kind, Level, Limits, Outcome};
 use lovage::sandbox::{Error, Note, Rejection};
 use serde_json::json;
 

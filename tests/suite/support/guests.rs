@@ -1,59 +1,48 @@
-//! Guests for tests: built from real source by `scripts/build-guests`, or written in WAT.
+//! Guests: those built from real source, and small commands written by a test.
 
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
-use lovage::client::{Client, Upload};
-use lovage::model::module::Manifest;
-use lovage::model::{Contract, Digest, ModuleRecord, TaskDescription, TaskName};
-use lovage::sandbox::{Compiler, Config, Sandbox, inspect};
-
-/// The bytes of a guest under examples/guests.
-pub(crate) fn built(name: &str) -> Bytes {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/guests").join(format!("{name}.wasm"));
-    let bytes = std::fs::read(&path);
-    bytes.unwrap_or_else(|error| panic!("{}: {error}: run scripts/build-guests", path.display())).into()
+/// The module that `scripts/build-guests` made of `examples/guests/<name>`.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/guests").join(name).with_extension("wasm");
+    assert!(file.exists(), "{} is not there: run scripts/build-guests", file.display());
+    file
 }
 
-/// One sandbox for all tests that do not test the sandbox: each module is compiled once.
-pub(crate) fn sandbox() -> Sandbox {
-    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
-    let open = || {
-        let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("artifacts");
-        let compiler = Compiler::new(PathBuf::from(env!("CARGO_BIN_EXE_lovage")));
-        Sandbox::new(Config::new(64, 2, cache, compiler)).unwrap()
-    };
-    SANDBOX.get_or_init(open).clone()
+/// Writes a module given as text to `<dir>/<name>.wasm`.
+pub(crate) fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let file = dir.join(name).with_extension("wasm");
+    std::fs::write(&file, wat::parse_str(text).unwrap()).unwrap();
+    file
 }
 
-/// Uploads a module as `lovage module push` does.
-pub(crate) async fn push(client: &Client, name: &str, bytes: &[u8]) -> ModuleRecord {
-    let sandbox = sandbox();
-    let inspection = inspect(bytes).unwrap();
-    let contract = inspection.contract;
-    let stored = Bytes::from(inspection.stored.into_owned());
-    let tasks = match contract {
-        Contract::Task => {
-            let code = sandbox.load(&Digest::of(&stored), stored.clone()).await.unwrap();
-            sandbox.describe(&code).await.unwrap()
-        }
-        Contract::Command | Contract::CommandComponent => vec![TaskDescription {
-            name: TaskName::run(),
-            summary: String::new(),
-            input_schema: None,
-            output_schema: None,
-            media_type: None,
-        }],
-    };
-    let upload = Upload {
-        name: name.parse().unwrap(),
-        version: None,
-        bytes: stored,
-        source_digest: None,
-        contract,
-        tasks,
-        manifest: Manifest::default(),
-    };
-    client.push(upload).await.unwrap()
+/// A command whose `_start` is these instructions, with a page of memory. `$say fd ptr len` writes, `$exit code` ends it.
+pub(crate) fn command(instructions: &str) -> String {
+    format!(
+        r#"(module
+        (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+        (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+        (memory (export "memory") 1)
+        (func $say (param $fd i32) (param $ptr i32) (param $len i32)
+            (i32.store (i32.const 0) (local.get $ptr))
+            (i32.store (i32.const 4) (local.get $len))
+            (drop (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
+        (func $deeper (param i32) (result i32)
+            (i32.add (local.get 0) (call $deeper (i32.add (local.get 0) (i32.const 1)))))
+        (func (export "_start") {instructions}))"#
+    )
+}
+
+/// A command that never ends by itself.
+pub(crate) fn spins() -> String {
+    command("(loop $again (br $again))")
+}
+
+/// A command that computes so many rounds, about a nanosecond each, and returns null.
+pub(crate) fn rounds(count: u32) -> String {
+    command(&format!(
+        "(local $n i32) (loop $again
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $again (i32.lt_u (local.get $n) (i32.const {count}))))"
+    ))
 }

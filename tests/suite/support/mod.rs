@@ -2,4 +2,7 @@
 
 pub(crate) mod eventually;
 pub(crate) mod guests;
+pub(crate) mod modules;
 pub(crate) mod nats;
+pub(crate) mod platform;
+pub(crate) mod process;

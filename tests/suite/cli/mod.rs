@@ -1,0 +1,15 @@
+//! The command line: what it prints, what it refuses and how it exits.
+//!
+//! | file | commands |
+//! |---|---|
+//! | `modules` | `lovage module ...` |
+//! | `uploads` | files that are no module, or none that the platform runs |
+//! | `guests` | `lovage call` of guests that misbehave |
+//! | `arguments` | names and options that are wrong |
+//! | `exec` | `lovage exec` |
+
+mod arguments;
+mod exec;
+mod guests;
+mod modules;
+mod uploads;

@@ -1,0 +1,45 @@
+//! The platform end to end: real processes, a real nats-server, guests from real source.
+//!
+//! | file | what is promised |
+//! |---|---|
+//! | `main_job` | a module is pushed and called, and its results stay |
+//! | `dev` | `lovage dev` starts, refuses, drains and leaves nothing behind |
+//! | `delivery` | nothing is lost and nothing is committed twice when hosts are killed |
+//! | `retries`, `cancel` | attempts are counted, wait in the broker, and can be stopped anywhere |
+//! | `broker` | a broker that is late, gone or full |
+//! | `messages` | what strangers publish |
+//! | `values` | inputs and outputs above the inline limit |
+//! | `submit` | another language submits with its own NATS client |
+
+mod broker;
+mod cancel;
+mod delivery;
+mod dev;
+mod main_job;
+mod messages;
+mod retries;
+mod submit;
+mod values;
+
+use lovage::broker::Settings;
+use lovage::model::{Signature, TaskId};
+
+use crate::support::nats::TestServer;
+use crate::support::platform::Cli;
+
+/// A nats-server of the test's own, and the command line against it.
+async fn server() -> (TestServer, Cli) {
+    let server = TestServer::start(Settings::default()).await;
+    let cli = Cli { nats: server.server.url() };
+    (server, cli)
+}
+
+/// A call of `task` with `input`.
+fn signature(task: &str, input: &str) -> Signature {
+    Signature::new(task.parse().unwrap(), input.to_owned())
+}
+
+/// An id that the command line printed.
+fn task_id(text: &str) -> TaskId {
+    text.parse().unwrap()
+}

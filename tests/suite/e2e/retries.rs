@@ -1,0 +1,93 @@
+//! Attempts are counted exactly, and wait in the broker.
+
+use lovage::client::{Place, Watch};
+use lovage::model::lifecycle::{End, Record, State};
+use lovage::model::{Kind, Policy};
+use std::time::Duration;
+
+use super::{signature, task_id};
+use crate::support::platform::shared;
+use crate::support::process::eventually;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_are_counted_one_two_three() {
+    let dev = shared();
+    let client = dev.cli.client().await;
+    let mut flaky = signature("probe/flaky", r#"{"until": 3}"#);
+    flaky.options.retry = Policy { attempts: 5, backoff: Duration::from_millis(200), jitter: false, ..Policy::default() };
+    let mut seen = Vec::new();
+    let settled = client
+        .call_watched(flaky, &Place::default(), |_| {}, &mut |watch| {
+            if let Watch::Retrying { next, failure } = watch {
+                seen.push((next, failure.attempt, failure.message));
+            }
+        })
+        .await
+        .unwrap();
+    let failed = |attempt: u32| (attempt + 1, Some(attempt), format!("attempt {attempt} of 3"));
+    assert_eq!(seen, [failed(1), failed(2)]);
+    assert_eq!(client.output(&settled).await.unwrap(), "3");
+    assert_eq!(settled.usage.attempt, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_for_its_next_attempt_is_a_scheduled_message() {
+    let dev = shared();
+    let client = dev.cli.client().await;
+    let policy = r#"{"attempts": 2, "backoff": "1h"}"#;
+    let id = dev.cli.send(&["probe/flaky", r#"{"until": 9}"#, "--retry", policy]);
+    eventually("it is retrying", || (dev.cli.state(&id) == "retrying").then_some(()));
+    let shown = dev.cli.run(&["result", &id, "--json"]).json();
+    assert_eq!((&shown["next"]["attempt"], &shown["failure"]["attempt"]), (&2.into(), &1.into()));
+    dev.cli.run(&["result", &id]).fails(3, &["retrying: the task has not ended", "--wait"]);
+    let scheduled = client.broker().streams.last(&format!("lvg.default.sched.{id}")).await.unwrap().unwrap();
+    assert_eq!(scheduled.headers.value("Lovage-Attempt"), Some("2"));
+    let state = client.state(&task_id(&id)).await.unwrap();
+    assert_eq!(state.state, State::Retrying);
+    assert!(matches!(state.record, Some(Record::Retrying { next: 2, .. })));
+    dev.cli.run(&["cancel", &id]).output();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_attempt_is_the_policys() {
+    let client = shared().cli.client().await;
+    let mut fails = signature("probe/fail", r#"{"kind": "retryable", "message": "busy", "after_ms": 10}"#);
+    fails.options.retry = Policy::of_attempts(3);
+    let settled = client.call(fails).await.unwrap();
+    let End::Failed(failure) = settled.end else { panic!("{settled:?}") };
+    assert_eq!((failure.kind, failure.attempt, settled.usage.attempt), (Kind::Returned, Some(3), 3));
+}
+
+#[test]
+fn a_permanent_failure_is_not_tried_again() {
+    let dev = shared();
+    let input = r#"{"kind": "permanent", "message": "never"}"#;
+    let id = dev.cli.send(&["probe/fail", input, "--retry", "5"]);
+    let record = dev.cli.settled(&id);
+    assert_eq!((&record["failure"]["kind"], &record["usage"]["attempt"]), (&"refused".into(), &1.into()));
+}
+
+#[test]
+fn one_attempt_is_one_attempt() {
+    let dev = shared();
+    let ended = dev.cli.run(&["call", "probe/flaky", r#"{"until": 2}"#, "--retry", "1"]);
+    ended.fails(1, &["error: returned: attempt 1 of 2"]);
+    assert!(!ended.stderr.contains("trying again"), "{ended:?}");
+}
+
+#[test]
+fn a_caller_is_told_of_attempts_that_failed() {
+    let dev = shared();
+    let ended = dev.cli.run(&["call", "probe/flaky", r#"{"until": 2}"#, "--retry", r#"{"backoff": "10ms"}"#]);
+    assert_eq!(ended.output(), "2");
+    assert!(ended.stderr.contains("attempt 1 failed, trying again: returned: attempt 1 of 2"), "{ended:?}");
+}
+
+#[test]
+fn a_task_that_nobody_took_up_in_time_expires() {
+    let dev = shared();
+    let id = dev.cli.send(&["hello/add", "[1, 2]", "--expires", "1ms", "--queue", "default"]);
+    let record = dev.cli.settled(&id);
+    // A host that is quick enough may still run it.
+    assert!(["expired", "succeeded"].contains(&record["state"].as_str().unwrap()), "{record}");
+}
