@@ -48,7 +48,7 @@ pub struct Manifest {
     /// The tasks that the command offers, by name, in place of the single task `run`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tasks: BTreeMap<TaskName, ManifestTask>,
-    /// Arguments in place of the task's name as argv[1]; `{task}` stands for the name.
+    /// Arguments in place of the task's name as `argv[1]`; `{task}` stands for the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
     /// Default limits of every task.
@@ -71,7 +71,7 @@ pub struct ManifestTask {
 }
 
 impl Manifest {
-    /// The arguments after argv[0] for a task: the task's own, the manifest's, or its name alone.
+    /// The arguments after `argv[0]` for a task: the task's own, the manifest's, or its name alone.
     #[must_use]
     pub fn args_for(&self, task: &TaskName) -> Vec<String> {
         let own = self.tasks.get(task).and_then(|task| task.args.as_ref());

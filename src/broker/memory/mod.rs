@@ -1,7 +1,7 @@
 //! The twin: a broker in this process, with the behaviour of the real one, the same table of rules, and switches for faults.
 //!
 //! Time is tokio's, on an epoch given at construction, so that tests which pause tokio's clock move it. Nothing runs in the
-//! background: each operation first lets happen what is due ([`timers`]), and what waits wakes when the next thing is due.
+//! background: each operation first lets happen what is due (`timers`), and what waits wakes when the next thing is due.
 //!
 //! **Invariant:** no task is spawned and no thread waits; the lock is never held over an await.
 

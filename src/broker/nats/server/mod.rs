@@ -1,7 +1,7 @@
 //! A nats-server as a child process, for `lovage dev` and for tests.
 //!
 //! **Invariant:** the child ends with the thread that started it, even if that is killed with -9 (on Linux, with a launcher:
-//! see [`supervise`]); threads of a runtime live as long as the runtime.
+//! see `supervise`); threads of a runtime live as long as the runtime.
 //! **Invariant:** it listens on the loopback interface only.
 
 mod binary;
