@@ -117,7 +117,9 @@ fn every_kind_of_failure_has_a_section() {
 fn every_header_is_in_the_protocol_page() {
     let page = include_str!("../src/docs/protocol.md");
     for (path, text) in rust_files("src/protocol") {
-        for name in without_tests(&text).split('"').filter(|part| part.starts_with("Lovage-") && !part.contains([' ', ':'])) {
+        for name in
+            without_tests(&text).split('"').filter(|part| part.starts_with("Lovage-") && !part.contains([' ', ':']))
+        {
             assert!(page.contains(&format!("`{name}`")), "{}: {name} is not in protocol.md", path.display());
         }
     }
