@@ -17,7 +17,7 @@ use world::{Rules, World};
 fn with_faults(attempts: u8, faults: u8) -> Explored {
     let left = if std::env::var_os("LOVAGE_FAULTS").is_some() { None } else { Some(faults) };
     let begin = [World::submitted(), World::delayed(), World::often_lost()];
-    let explored = explore(&Rules::new(attempts), &begin.map(|world| World { faults_left: left, ..world }));
+    let explored = explore(&Rules::new(attempts), &begin.map(|world| world.with_faults(left)));
     println!("{attempts} attempts, {left:?} faults: {explored}");
     explored
 }

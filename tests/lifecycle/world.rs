@@ -93,7 +93,7 @@ pub(crate) struct World {
     /// Whether the submitter has submitted the task once more.
     resubmitted: bool,
     /// Faults that may still happen; `None` is "any number".
-    pub(crate) faults_left: Option<u8>,
+    faults_left: Option<u8>,
 }
 
 /// One step: who did what, whether that is a fault (or a stranger's doing), and the world after it.
@@ -183,6 +183,11 @@ impl World {
     /// A task that was just submitted for later.
     pub(crate) fn delayed() -> Self {
         Self { queue: None, schedule: Some(1), ..Self::submitted() }
+    }
+
+    /// The same world, in which so many faults may happen.
+    pub(crate) fn with_faults(self, left: Option<u8>) -> Self {
+        Self { faults_left: left, ..self }
     }
 
     /// Whether any message or any host has something left to do.

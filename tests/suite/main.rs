@@ -3,5 +3,6 @@
 
 mod conformance;
 mod delivery;
+mod differential;
 mod sandbox;
 mod support;

@@ -3,3 +3,4 @@
 pub(crate) mod eventually;
 pub(crate) mod guests;
 pub(crate) mod nats;
+pub(crate) mod seed;
