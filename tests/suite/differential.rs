@@ -1,7 +1,7 @@
 //! The broker in memory against a real server: the same random operations, and the same answers.
 //!
 //! `LOVAGE_SEED` replays a run. Only what has one right answer is drawn: a message is handed back only while no other waits,
-//! since a server may hand out either first.
+//! and taken again at once, since a server may hand out either first.
 
 use std::time::Duration;
 
@@ -56,6 +56,7 @@ enum Operation {
     Read(&'static str, Start),
     Take,
     Finish(usize),
+    /// Hands back what is held, and takes it again.
     HandBack(usize),
 }
 
@@ -85,15 +86,23 @@ impl Side {
                 Ok(reading) => said(Ok(reading.map(|message| told(&message.unwrap())).collect::<Vec<_>>().await)),
                 Err(error) => said::<()>(Err(error)),
             },
-            Operation::Take => {
-                let delivery = tokio::time::timeout(PATIENCE, self.deliveries.next()).await.unwrap().unwrap();
-                let answer = format!("{} {}", told(&delivery.message), delivery.count);
-                self.held.push(delivery);
-                answer
-            }
+            Operation::Take => self.take().await,
             Operation::Finish(held) => said(self.held.remove(*held).lease.finish().await),
-            Operation::HandBack(held) => said(self.held.remove(*held).lease.hand_back(Duration::ZERO).await),
+            Operation::HandBack(held) => {
+                let answer = said(self.held.remove(*held).lease.hand_back(Duration::ZERO).await);
+                format!("{answer}, then {}", self.take().await)
+            }
         }
+    }
+}
+
+impl Side {
+    async fn take(&mut self) -> String {
+        self.deliveries.allow(1);
+        let delivery = tokio::time::timeout(PATIENCE, self.deliveries.next()).await.unwrap().unwrap();
+        let answer = format!("{} {}", told(&delivery.message), delivery.count);
+        self.held.push(delivery);
+        answer
     }
 }
 
@@ -184,10 +193,6 @@ async fn the_twin_answers_as_a_server_does() {
     let mut history = Vec::new();
     for number in 0..OPERATIONS {
         let operation = draw(&mut player, &memory).await;
-        if matches!(operation, Operation::Take) {
-            memory.deliveries.allow(1);
-            nats.deliveries.allow(1);
-        }
         let (expected, answer) = (nats.answer(&operation).await, memory.answer(&operation).await);
         history.push(format!("{operation:?}\n    {answer}"));
         let told = || history.iter().rev().take(30).rev().cloned().collect::<Vec<_>>().join("\n");
