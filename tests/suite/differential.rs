@@ -11,7 +11,7 @@ use lovage::broker::{Broker, Consumer, Deliveries, Delivery, Error, Message, Pub
 use lovage::model::Tenant;
 use lovage::protocol::{Headers, Stream};
 
-use crate::support::eventually::PATIENCE;
+use crate::conformance::soon;
 use crate::support::nats::TestServer;
 use crate::support::seed::{Dice, seed};
 
@@ -99,7 +99,7 @@ impl Side {
 impl Side {
     async fn take(&mut self) -> String {
         self.deliveries.allow(1);
-        let delivery = tokio::time::timeout(PATIENCE, self.deliveries.next()).await.unwrap().unwrap();
+        let delivery = soon(self.deliveries.next()).await.unwrap();
         let answer = format!("{} {}", told(&delivery.message), delivery.count);
         self.held.push(delivery);
         answer
@@ -163,14 +163,17 @@ async fn stored(broker: &Broker, filter: &str) -> Vec<u64> {
 
 async fn draw(player: &mut Player, memory: &Side) -> Operation {
     let held: Vec<u64> = memory.held.iter().map(|delivery| delivery.message.sequence).collect();
-    let waiting = stored(&memory.broker, TASKS).await.iter().filter(|sequence| !held.contains(sequence)).count();
+    let queued = stored(&memory.broker, TASKS).await;
+    let waiting = queued.iter().filter(|sequence| !held.contains(sequence)).count();
+    // What was purged while it was held never comes again.
+    let backs: Vec<usize> = (0..held.len()).filter(|at| queued.contains(&held[*at])).collect();
     match player.dice.below(10) {
         0 => Operation::Last(player.filter()),
         1 if player.dice.below(3) == 0 => Operation::Purge(player.filter()),
         1 | 2 => player.read(),
         3 | 4 if waiting > 0 => Operation::Take,
         5 if !held.is_empty() => Operation::Finish(player.dice.below(held.len())),
-        6 if !held.is_empty() && waiting == 0 => Operation::HandBack(player.dice.below(held.len())),
+        6 if !backs.is_empty() && waiting == 0 => Operation::HandBack(player.dice.pick(&backs)),
         _ => {
             let lasts: Vec<(&str, u64)> = SUBJECTS
                 .iter()
