@@ -169,7 +169,11 @@ async fn draw(player: &mut Player, memory: &Side) -> Operation {
     let backs: Vec<usize> = (0..held.len()).filter(|at| queued.contains(&held[*at])).collect();
     match player.dice.below(10) {
         0 => Operation::Last(player.filter()),
-        1 if player.dice.below(3) == 0 => Operation::Purge(player.filter()),
+        1 if player.dice.below(3) == 0 => match player.filter() {
+            // Handing back after a purge beside it is not the same on both yet: a server may not hand it out again soon.
+            filter if filter.contains(".task.") && !held.is_empty() => Operation::Last(filter),
+            filter => Operation::Purge(filter),
+        },
         1 | 2 => player.read(),
         3 | 4 if waiting > 0 => Operation::Take,
         5 if !held.is_empty() => Operation::Finish(player.dice.below(held.len())),
