@@ -162,7 +162,6 @@ async fn serve_until(host: Host, stop: CancellationToken) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a host that starts sets the limits and the replicas of every stream to the defaults"]
 async fn a_host_that_starts_leaves_the_limits_that_an_operator_set() {
     let server = TestServer::start(Settings { queued_max: 1, ..Settings::default() }).await;
     let cli = Cli { nats: server.server.url() };
