@@ -33,15 +33,26 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] for an id that is not known, and what the broker fails with.
     pub async fn state(&self, id: &TaskId) -> Result<Snapshot, Error> {
+        // A task that moves on between two of the looks can be missed by each of them; it moves forward only, so that a
+        // second look finds it.
+        for _ in 0..2 {
+            if let Some(snapshot) = self.look(id).await? {
+                return Ok(snapshot);
+            }
+        }
+        Err(Error::NotFound(id.clone()))
+    }
+
+    async fn look(&self, id: &TaskId) -> Result<Option<Snapshot>, Error> {
         let record = self.record(id).await?.map(|stored| stored.record);
         let ended = |state| Snapshot { state, record: record.clone(), host: None };
         if let Some(Record::Settled(settled)) = &record {
-            return Ok(ended(settled.end.state()));
+            return Ok(Some(ended(settled.end.state())));
         }
         if self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await?.is_some() {
             let host = self.host_of(id).await?;
             let state = if host.is_some() { State::Running } else { State::Queued };
-            return Ok(Snapshot { state, record, host });
+            return Ok(Some(Snapshot { state, record, host }));
         }
         // It may have ended between the two looks.
         if let Some(stored) = self.record(id).await? {
@@ -49,14 +60,14 @@ impl Client {
                 Record::Settled(settled) => settled.end.state(),
                 Record::Retrying { .. } => State::Retrying,
             };
-            return Ok(Snapshot { state, record: Some(stored.record), host: None });
+            return Ok(Some(Snapshot { state, record: Some(stored.record), host: None }));
         }
         for waiting in [subject::schedule(&self.tenant, id), subject::fire_anywhere(&self.tenant, id)] {
             if self.broker.streams.last(&waiting).await?.is_some() {
-                return Ok(Snapshot { state: State::Scheduled, record: None, host: None });
+                return Ok(Some(Snapshot { state: State::Scheduled, record: None, host: None }));
             }
         }
-        Err(Error::NotFound(id.clone()))
+        Ok(None)
     }
 
     async fn host_of(&self, id: &TaskId) -> Result<Option<HostId>, Error> {
