@@ -117,3 +117,60 @@ impl From<Invalid> for Fault {
         Self::usage(invalid.to_string())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Kind;
+    use crate::model::lifecycle::State;
+
+    #[test]
+    fn what_the_broker_fails_with_is_the_platforms_fault() {
+        use broker::Error;
+        let on = || "s".to_owned();
+        for (error, hint) in [
+            (Error::Unavailable(on()), "lovage dev"),
+            (Error::NotFound(on()), "lovage host"),
+            (Error::Full { subject: on() }, "add hosts"),
+            (Error::Denied(on()), "--creds"),
+            (Error::Conflict { subject: on() }, ""),
+            (Error::Occupied { subject: on() }, ""),
+            (Error::TooLarge { size: 2, max: 1 }, ""),
+            (Error::Unsuitable(on()), ""),
+            (Error::Other(on()), ""),
+        ] {
+            let fault = Fault::from(client::Error::Broker(error));
+            assert_eq!((fault.code, fault.hint.is_some()), (3, !hint.is_empty()), "{fault:?}");
+            assert!(fault.message.starts_with("failed to "), "{fault:?}");
+            assert!(fault.hint.unwrap_or_default().contains(hint));
+        }
+    }
+
+    #[test]
+    fn a_failed_task_wrong_use_and_a_weak_platform_have_codes_of_their_own() {
+        use client::Error;
+        let id = || "t".parse::<crate::model::TaskId>().unwrap();
+        let missing = Error::ModuleMissing { module: "m".parse().unwrap(), version: None, known: vec![] };
+        let failure = Failure::new(Kind::Trap, "boom").with_detail(serde_json::json!({"code": "unreachable"}));
+        for (error, code, part) in [
+            (Error::Failed(failure), 1, "trap: boom"),
+            (missing, 2, "module m"),
+            (Error::NotFound(id()), 2, "task t"),
+            (Error::Occupied(id()), 2, "queued or running"),
+            (Error::Ended { id: id(), state: State::Succeeded }, 2, "succeeded already"),
+            (Error::InputTooLarge { size: 2, max: 1 }, 2, "2 bytes"),
+            (Error::Closed(id()), 3, "connection was closed"),
+        ] {
+            let fault = Fault::from(error);
+            assert_eq!(fault.code, code, "{fault:?}");
+            assert!(fault.message.contains(part), "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_failures_detail_is_its_hint() {
+        let failure = Failure::new(Kind::Trap, "boom").with_detail(serde_json::json!({"code": 1}));
+        assert_eq!(Fault::failed(&failure).hint.as_deref(), Some("detail: {\"code\":1}"));
+        assert_eq!(Fault::failed(&Failure::new(Kind::Trap, "boom")).hint, None);
+    }
+}

@@ -36,3 +36,34 @@ fn bounded(name: &str, reader: impl std::io::Read) -> Result<Bytes, Fault> {
     }
     Ok(bytes.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_input_is_a_text_a_file_or_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("input");
+        std::fs::write(&path, b"\xff\n").unwrap();
+        assert_eq!(read(None).unwrap(), "null");
+        assert_eq!(read(Some("")).unwrap(), "");
+        assert_eq!(read(Some("{\"a\":1}")).unwrap(), "{\"a\":1}");
+        assert_eq!(read(Some(&format!("@{}", path.display()))).unwrap(), &b"\xff\n"[..]);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let fault = format!("{:?}", read(Some("@/nowhere/input.json")).unwrap_err());
+        assert!(fault.contains("code: 2") && fault.contains("/nowhere/input.json"), "{fault}");
+    }
+
+    #[test]
+    fn an_input_is_read_up_to_its_bound() {
+        let endless = || std::io::repeat(b' ');
+        let most = bounded("stdin", endless().take(VALUE_BYTES_MAX)).unwrap();
+        assert_eq!(most.len() as u64, VALUE_BYTES_MAX);
+        let fault = format!("{:?}", bounded("stdin", endless()).unwrap_err());
+        assert!(fault.contains("code: 2") && fault.contains(&VALUE_BYTES_MAX.to_string()), "{fault}");
+    }
+}

@@ -9,13 +9,17 @@ use crate::protocol::note::printable;
 
 /// Prints a task's output: JSON on one line; bytes that are no JSON as they are.
 pub(super) fn value(bytes: &[u8]) -> Result<(), Fault> {
+    write(&one_line(bytes))
+}
+
+fn one_line(bytes: &[u8]) -> Vec<u8> {
     let spread = bytes.iter().any(|byte| matches!(byte, b'\n' | b'\r'));
     let compact = spread.then(|| serde_json::from_slice::<serde_json::Value>(bytes).ok()).flatten();
     let mut line = compact.map_or_else(|| bytes.to_vec(), |json| json.to_string().into_bytes());
     if std::str::from_utf8(bytes).is_ok() {
         line.push(b'\n');
     }
-    write(&line)
+    line
 }
 
 /// Prints anything as one line of JSON.
@@ -31,6 +35,10 @@ pub(super) fn line(text: &str) -> Result<(), Fault> {
 
 /// Prints rows in columns below a head.
 pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Fault> {
+    columns(head, rows).iter().try_for_each(|row| line(row))
+}
+
+fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
     let rows: Vec<Vec<String>> =
         std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
@@ -38,11 +46,11 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Fault> {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    for row in &rows {
+    let shown = |row: &Vec<String>| {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
-        line(cells.join("  ").trim_end())?;
-    }
-    Ok(())
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(shown).collect()
 }
 
 /// Bytes as people read them.
@@ -64,5 +72,42 @@ fn write(bytes: &[u8]) -> Result<(), Fault> {
             Err(Fault::platform(format!("failed to print: {error}")))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_is_one_line_and_other_bytes_are_left_alone() {
+        for (bytes, shown) in [
+            (&b"{\"a\":\n  [1,\r\n 2]}"[..], &b"{\"a\":[1,2]}\n"[..]),
+            (b"{ \"b\": 1, \"a\": 1.50 }", b"{ \"b\": 1, \"a\": 1.50 }\n"),
+            (b"two\nlines", b"two\nlines\n"),
+            (b"\"line\\nbreak\"", b"\"line\\nbreak\"\n"),
+            (b"", b"\n"),
+            (b"\x89PNG\r\n\xff", b"\x89PNG\r\n\xff"),
+        ] {
+            assert_eq!(one_line(bytes), shown, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_their_heads_and_drive_no_terminal() {
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        let shown = columns(
+            &["NAME", "SIZE", "NOTE"],
+            &[row(["\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}", "1", ""]), row(["a", "22222", "\x1b[2J"])],
+        );
+        assert_eq!(shown, ["NAME   SIZE   NOTE", "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}  1", "a      22222  \\u{1b}[2J"]);
+        assert_eq!(columns(&["NAME"], &[]), ["NAME"]);
+    }
+
+    #[test]
+    fn sizes_have_the_unit_that_fits() {
+        let sizes = [0, 1_023, 1_024, 1_536, 1_048_575, 1_048_576, 64 << 20, u64::MAX].map(size);
+        assert_eq!(sizes[..5], ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1024.0 KiB"]);
+        assert_eq!(sizes[5..], ["1.0 MiB", "64.0 MiB", "17592186044416.0 MiB"]);
     }
 }

@@ -87,3 +87,70 @@ fn fuel(text: &str) -> Result<FuelWish, String> {
     let quoted = if text == "off" { "\"off\"".to_owned() } else { text.to_owned() };
     serde_json::from_str(&quoted).map_err(|_| "it takes a number of units, or off".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::limits::Off;
+    use clap::Parser as _;
+
+    #[derive(clap::Parser)]
+    struct Only {
+        #[command(flatten)]
+        submit: Submit,
+    }
+
+    fn parse(args: &[&str]) -> Result<Submit, String> {
+        let args = ["submit"].iter().chain(args);
+        Only::try_parse_from(args).map(|only| only.submit).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_task_alone_has_the_defaults() {
+        let (signature, place) = parse(&["m/t"]).unwrap().signature(Timestamp::default()).unwrap();
+        assert_eq!(signature, Signature::new("m/t".parse().unwrap(), "null"));
+        assert_eq!(place, Place::default());
+    }
+
+    #[test]
+    fn every_option_reaches_the_signature() {
+        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --expires 2s --idempotency-key k \
+                    --label a=1 --label b=2";
+        let submit = parse(&args.split(' ').filter(|arg| !arg.is_empty()).collect::<Vec<_>>()).unwrap();
+        let (signature, place) = submit.signature(Timestamp::from_millis(1_000)).unwrap();
+        let Options { retry, limits, expires, idempotency_key, labels } = signature.options;
+        assert_eq!((place.queue.as_str(), retry.attempts), ("q", 4));
+        assert_eq!(limits.fuel, Some(FuelWish::Off(Off::Off)));
+        assert_eq!((limits.memory_bytes, limits.attempt_timeout_ms), (Some(9), Some(60_000)));
+        assert_eq!((expires, idempotency_key.as_deref()), (Some(Timestamp::from_millis(3_000)), Some("k")));
+        assert_eq!(labels.len(), 2);
+    }
+
+    #[test]
+    fn a_wrong_argument_is_told_what_it_takes() {
+        for (args, remedy) in [
+            (&["resize"][..], "module/task or module@version/task"),
+            (&["M/t"], "a-z, 0-9"),
+            (&["m/t", "--queue", "a.b"], "a-z, 0-9"),
+            (&["m/t", "--retry", "0"], "from 1 to 1000"),
+            (&["m/t", "--retry", "{\"tries\":2}"], "attempts, backoff, factor"),
+            (&["m/t", "--fuel", "lots"], "a number of units, or off"),
+            (&["m/t", "--memory", "1GB"], "--memory <BYTES>"),
+            (&["m/t", "--attempt-timeout", "90"], "100ms, 5s"),
+            (&["m/t", "--expires", "tomorrow"], "100ms, 5s"),
+            (&["m/t", "--label", "region"], "key=value"),
+            (&[], "<TASK>"),
+        ] {
+            let error = parse(args).err().unwrap_or_default();
+            assert!(error.contains(remedy), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn too_many_labels_are_refused() {
+        let labels: Vec<String> = (0..=LABELS_MAX).map(|n| format!("--label=k{n}=v")).collect();
+        let args: Vec<&str> = ["m/t"].into_iter().chain(labels.iter().map(String::as_str)).collect();
+        let fault = parse(&args).unwrap().signature(Timestamp::default()).unwrap_err();
+        assert!(format!("{fault:?}").contains("up to 16 labels"), "{fault:?}");
+    }
+}

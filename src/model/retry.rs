@@ -64,7 +64,8 @@ impl Policy {
             return Some(Duration::from_millis(asked).min(DURATION_MAX));
         }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        let grown = self.backoff.as_secs_f64() * self.factor.powi(exponent);
+        // A finite factor: nothing times infinity would be no number, and no back-off the longest one.
+        let grown = self.backoff.as_secs_f64() * self.factor.powi(exponent).min(f64::MAX);
         let wait = Duration::try_from_secs_f64(grown).unwrap_or(self.max).min(self.max);
         Some(if self.jitter { wait.mul_f64(0.5 + 0.5 * fraction(id, attempt)) } else { wait })
     }

@@ -63,7 +63,8 @@ impl TaskSubject {
         Some(Self {
             tenant: tenant.parse().ok()?,
             queue: queue.parse().ok()?,
-            priority: Priority::new(priority.parse().ok()?)?,
+            // One digit: `05` would be a second subject of the same place.
+            priority: Priority::new(priority.parse().ok().filter(|_| priority.len() == 1)?)?,
             id: id.parse().ok()?,
         })
     }
@@ -182,6 +183,8 @@ mod tests {
             "",
             "lvg.acme.task.images.9",
             "lvg.acme.task.images.10.x",
+            "lvg.acme.task.images.05.x",
+            "lvg.acme.task.images.+5.x",
             "lvg.acme.task.images.5.x.y",
             "lvg.Acme.task.images.5.x",
             "lvg.acme.res.images.5.x",

@@ -97,3 +97,68 @@ pub(crate) async fn fetch(broker: &Broker, tenant: &Tenant, value: &Value) -> Re
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::broker::memory::Memory;
+
+    fn many(size: usize) -> Bytes {
+        (0..size).map(|at| u8::try_from(at % 251).unwrap_or(0)).collect()
+    }
+
+    fn digest(value: &Value) -> Digest {
+        let Value::Stored { digest, .. } = value else { panic!("{value:?} is not stored") };
+        *digest
+    }
+
+    #[tokio::test]
+    async fn values_around_the_inline_limit_come_back() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        for size in [0, 1, VALUE_INLINE_MAX - 1, VALUE_INLINE_MAX, VALUE_INLINE_MAX + 1, 3 << 20] {
+            let bytes = many(size);
+            let value = put(&broker, &tenant, bytes.clone()).await.unwrap();
+            assert_eq!(matches!(value, Value::Inline(_)), size <= VALUE_INLINE_MAX, "{size}");
+            assert_eq!(get(&broker, &tenant, &value).await.unwrap(), bytes, "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_a_longer_and_a_missing_object_are_gone() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        let bytes = many(VALUE_INLINE_MAX + 1);
+        let value = put(&broker, &tenant, bytes.clone()).await.unwrap();
+        let name = name(&tenant, &digest(&value));
+        let mut changed = bytes.to_vec();
+        *changed.last_mut().unwrap() ^= 1;
+        let longer = [bytes.as_ref(), b"x"].concat();
+        for other in [&changed[..], &longer, &bytes[1..]] {
+            broker.objects.put(Bucket::Values, &name, &mut &*other).await.unwrap();
+            assert!(matches!(get(&broker, &tenant, &value).await, Err(Missing::Gone { .. })), "{} bytes", other.len());
+        }
+        let stranger = "stranger".parse().unwrap();
+        assert!(
+            matches!(get(&broker, &stranger, &value).await, Err(Missing::Gone { .. })),
+            "values are a tenant's own"
+        );
+        let huge = Value::Stored { digest: digest(&value), size: VALUE_BYTES_MAX + 1 };
+        assert!(matches!(get(&broker, &tenant, &huge).await, Err(Missing::TooLarge(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_object_is_stored_again_before_it_would_expire_under_a_result() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        let bytes = many(VALUE_INLINE_MAX + 1);
+        let stored_at = async || {
+            let value = put(&broker, &tenant, bytes.clone()).await.unwrap();
+            broker.objects.info(Bucket::Values, &name(&tenant, &digest(&value))).await.unwrap().unwrap().time
+        };
+        let first = stored_at().await;
+        tokio::time::advance(RESULT_TTL - Duration::from_millis(1)).await;
+        assert_eq!(stored_at().await, first, "a young object is not stored again");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(stored_at().await, first.after(RESULT_TTL), "an old one is");
+    }
+}

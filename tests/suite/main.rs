@@ -4,6 +4,7 @@
 mod cli;
 mod conformance;
 mod delivery;
+mod differential;
 mod e2e;
 mod sandbox;
 mod support;

@@ -132,7 +132,7 @@ impl Nats {
         }
     }
 
-    /// Makes the streams and buckets that `tenant` needs; what is there already is left, or its limits are changed.
+    /// Makes the streams and buckets that `tenant` needs, with the limits of `settings`; those that are there keep their limits.
     ///
     /// # Errors
     /// [`Error::Unsuitable`] for a server that is too old, has no JetStream, or holds streams of these names with other rules.

@@ -1,7 +1,7 @@
-//! Streams and buckets: made from the table of rules, or changed where only limits differ.
+//! Streams and buckets: made from the table of rules. Limits and replicas of those that are there are their operator's.
 
-use serde::Serialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 
 use super::link::{Answer, Link};
 use super::objects;
@@ -17,7 +17,7 @@ const NAME_IN_USE: u64 = 10058;
 /// "Stream configuration update can not change ...".
 const INVALID_CHANGE: u64 = 10052;
 
-/// Makes what a tenant needs. What is there already is left as it is, or its limits are changed.
+/// Makes what a tenant needs. What is there already is left as it is, or brought up to the rules of this version; its limits stay.
 pub(super) async fn provision(link: &Link, tenant: &Tenant, settings: &Settings) -> Result<()> {
     for stream in Stream::all(tenant) {
         make(link, &stream_config(&stream, settings)).await?;
@@ -36,6 +36,8 @@ async fn make(link: &Link, config: &Config) -> Result<()> {
         Answer::Refused { error } if error.err_code == NAME_IN_USE => {}
         Answer::Refused { error } => return Err(error.into_error(name)),
     }
+    let found: Found = link.api(&format!("STREAM.INFO.{name}"), &serde_json::Value::Null).await?;
+    let Some(config) = brought_up_to_date(config, &found.config) else { return Ok(()) };
     match link.api_answer::<IgnoredAny>(&format!("STREAM.UPDATE.{name}"), &config).await? {
         Answer::Done(_) => Ok(()),
         Answer::Refused { error } if error.err_code == INVALID_CHANGE || (400..500).contains(&error.code) => {
@@ -43,6 +45,30 @@ async fn make(link: &Link, config: &Config) -> Result<()> {
         }
         Answer::Refused { error } => Err(error.into_error(name)),
     }
+}
+
+/// What there is of a stream.
+#[derive(Deserialize)]
+struct Found {
+    config: serde_json::Value,
+}
+
+/// What an operator decides of a stream that is there: a host that starts must not undo it.
+const OPERATORS: [&str; 6] = ["num_replicas", "max_msgs", "max_bytes", "max_age", "max_consumers", "duplicate_window"];
+
+/// The configuration that a stream needs: our rules, and the operator's limits; `None` if it has it.
+fn brought_up_to_date(mut wanted: serde_json::Value, found: &serde_json::Value) -> Option<serde_json::Value> {
+    let rules = wanted.as_object_mut()?;
+    for limit in OPERATORS {
+        if let (Some(ours), Some(theirs)) = (rules.get_mut(limit), found.get(limit)) {
+            *ours = theirs.clone();
+        }
+    }
+    // A server leaves out what is false.
+    let same =
+        |name: &String, value: &serde_json::Value| found.get(name).unwrap_or(&serde_json::Value::Bool(false)) == value;
+    let current = rules.iter().all(|(name, value)| same(name, value));
+    (!current).then_some(wanted)
 }
 
 /// A stream as JetStream's API has it; -1 is "no limit".

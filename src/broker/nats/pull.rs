@@ -101,10 +101,9 @@ impl Pull {
     /// What the server sends next.
     pub(super) async fn next(&mut self) -> Result<Pulled> {
         loop {
-            if self.connection.has_changed().unwrap_or(false)
-                && self.connection.borrow_and_update().reconnects != self.reconnects
-            {
-                self.reconnects = self.connection.borrow().reconnects;
+            let reconnects = self.connection.borrow_and_update().reconnects;
+            if reconnects != self.reconnects {
+                self.reconnects = reconnects;
                 self.give_up();
                 return Ok(Pulled::Lost);
             }

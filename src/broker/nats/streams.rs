@@ -14,6 +14,7 @@ use super::{read, wire};
 use crate::broker::{Error, Message, Publish, Result, Start, Stored, Streams};
 use crate::model::Timestamp;
 use crate::protocol::Stream;
+use crate::protocol::stream::Retention;
 
 /// "No message found", of the leader.
 const NO_MESSAGE: u64 = 10037;
@@ -74,7 +75,11 @@ impl Streams for Link {
     }
 
     async fn purge(&self, subject: &str) -> Result<u64> {
-        let verb = format!("STREAM.PURGE.{}", stream_of(subject)?.name());
+        let stream = stream_of(subject)?;
+        if stream.rules().retention == Retention::WorkQueue {
+            return self.delete_each(&stream.name(), subject).await;
+        }
+        let verb = format!("STREAM.PURGE.{}", stream.name());
         let purged: Purged = self.api(&verb, &json!({ "filter": subject })).await?;
         Ok(purged.purged)
     }
@@ -94,6 +99,23 @@ impl Link {
             Some(404) => Ok(None),
             Some(status) => Err(Error::Other(format!("direct get of {subject}: {status}"))),
         }
+    }
+
+    /// Deletes the messages on `subject` one by one. A server's purge (2.15.1, seen) makes the consumers of a work queue forget
+    /// what they have out on other subjects too: those would never be delivered again. A deletion touches one message.
+    async fn delete_each(&self, stream: &str, subject: &str) -> Result<u64> {
+        let verb = format!("STREAM.MSG.DELETE.{stream}");
+        let (mut deleted, mut refused) = (0, None);
+        while let Some(message) = self.ask_leader(stream, &json!({ "last_by_subj": subject })).await? {
+            let which = json!({ "seq": message.sequence, "no_erase": true });
+            match self.api_answer::<serde_json::Value>(&verb, &which).await? {
+                Answer::Done(_) => deleted += 1,
+                // It may have been finished meanwhile; one that is there still cannot be deleted.
+                Answer::Refused { error } if refused == Some(message.sequence) => return Err(error.into_error(&verb)),
+                Answer::Refused { .. } => refused = Some(message.sequence),
+            }
+        }
+        Ok(deleted)
     }
 
     /// A message from the stream's leader.

@@ -25,7 +25,7 @@ fn names_that_are_none_are_refused() {
 fn options_that_are_none_are_refused() {
     refused(&["call", "hello/add", "--retry", "0"], &["--retry"]);
     refused(&["call", "hello/add", "--retry", "{\"tries\": 1}"], &["--retry"]);
-    refused(&["call", "hello/add", "--fuel", "-1"], &["--fuel"]);
+    refused(&["call", "hello/add", "--fuel=-1"], &["--fuel"]);
     refused(&["call", "hello/add", "--fuel", "much"], &["--fuel", "or off"]);
     refused(&["call", "hello/add", "--attempt-timeout", "soon"], &["--attempt-timeout"]);
     refused(&["call", "hello/add", "--label", "novalue"], &["--label"]);
@@ -59,7 +59,8 @@ fn modules_tasks_and_versions_that_are_not_there_are_named_before_anything_is_se
         let run = |task: &str| dev.cli.run(&[command, task, "null"]);
         run("nothing/run").fails(2, &["error: failed to find module nothing: there is none", "lovage module push"]);
         run("hello@99/add").fails(2, &["failed to find module hello@99: there is none (there is 1)"]);
-        run("hello/subtract").fails(2, &["failed to find task subtract of module hello@1: there is none (there is add, greet)"]);
+        run("hello/subtract")
+            .fails(2, &["failed to find task subtract of module hello@1: there is none (there is add, greet)"]);
     }
 }
 

@@ -19,7 +19,8 @@ fn a_guest_that_never_ends_runs_out_of_fuel() {
 
 #[test]
 fn a_guest_without_a_budget_ends_at_its_deadline() {
-    call("no-budget", &spins(), &["--fuel", "off", "--attempt-timeout", "1s"]).fails(1, &["error: deadline", "1000 ms"]);
+    call("no-budget", &spins(), &["--fuel", "off", "--attempt-timeout", "1s"])
+        .fails(1, &["error: deadline", "1000 ms"]);
 }
 
 #[test]
@@ -79,7 +80,8 @@ fn exit_code_65_is_a_refusal_and_any_other_a_failure() {
 
 #[test]
 fn output_that_is_no_json_is_a_failure() {
-    let text = command("(i32.store8 (i32.const 100) (i32.const 123)) (call $say (i32.const 1) (i32.const 100) (i32.const 1))");
+    let text =
+        command("(i32.store8 (i32.const 100) (i32.const 123)) (call $say (i32.const 1) (i32.const 100) (i32.const 1))");
     call("half-json", &text, &[]).fails(1, &["error: returned"]);
 }
 

@@ -72,7 +72,7 @@ pub(super) fn tasks(filter: &str, lease: Duration) -> Consumer {
 }
 
 /// The result of what must not take long.
-pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(10), future).await.expect("it takes more than 10 s")
 }
 
@@ -114,6 +114,7 @@ promises! {
     schedule: a_schedule_fires_when_it_is_due, a_past_schedule_fires_at_once, a_new_schedule_takes_the_place_of_the_old,
         a_purged_schedule_never_fires, a_schedule_produces_headers_and_no_message_id;
     queue: no_more_is_delivered_than_allowed, two_takers_share, a_lease_that_ran_out_is_delivered_again,
+        a_purge_of_one_subject_leaves_deliveries_of_others,
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,
         a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each;

@@ -183,3 +183,23 @@ pub(super) async fn many_are_delivered_once_each(rig: Rig) {
     }
     assert_eq!(rig.broker.streams.last("lvg.default.fire.>").await.unwrap(), None);
 }
+
+/// A server's own purge by subject makes a consumer forget what it has out on other subjects; ours must not.
+pub(super) async fn a_purge_of_one_subject_leaves_deliveries_of_others(rig: Rig) {
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(5);
+    for id in ["a", "b", "c"] {
+        rig.put(&subject(id), "x").await;
+    }
+    let _first = next(&mut taker).await;
+    let second = next(&mut taker).await;
+    let _third = next(&mut taker).await;
+    for id in ["a", "c"] {
+        assert_eq!(rig.broker.streams.purge(&format!("lvg.default.task.*.*.{id}")).await.unwrap(), 1);
+    }
+    rig.put(&subject("d"), "x").await;
+    next(&mut taker).await.lease.finish().await.unwrap();
+    second.lease.hand_back(Duration::ZERO).await.unwrap();
+    let again = next(&mut taker).await;
+    assert_eq!((again.message.subject, again.count), (subject("b"), 2));
+}

@@ -70,7 +70,7 @@ async fn a_deleted_consumer_is_made_again() {
 }
 
 #[tokio::test]
-async fn provisioning_again_changes_limits_and_keeps_messages() {
+async fn provisioning_again_keeps_limits_and_messages_and_refuses_other_rules() {
     let test = TestServer::start(Settings { queued_max: 1, ..Settings::default() }).await;
     let publish = async |id: &str| {
         let subject = format!("lvg.default.task.q.5.{id}");
@@ -80,7 +80,8 @@ async fn provisioning_again_changes_limits_and_keeps_messages() {
     assert!(matches!(publish("b").await, Err(Error::Full { .. })));
     let settings = Settings { queued_max: 2, ..Settings::default() };
     test.nats.provision(&Tenant::default_tenant(), &settings).await.unwrap();
-    publish("b").await.unwrap();
+    assert!(matches!(publish("a").await, Err(Error::Occupied { .. })), "the message is still there");
+    assert!(matches!(publish("b").await, Err(Error::Full { .. })), "the limit is the operator's");
     let client = async_nats::connect(test.server.url()).await.unwrap();
     client.request("$JS.API.STREAM.DELETE.LVG_MODULE", "".into()).await.unwrap();
     let other = r#"{"name":"LVG_MODULE","subjects":["lvg.*.module.>"],"retention":"interest","storage":"memory"}"#;

@@ -9,16 +9,13 @@ use proptest::strategy::ValueTree as _;
 
 use super::{Rig, call, output, retried};
 use crate::support::eventually::eventually;
+use crate::support::seed::seed;
 
 const TASKS: usize = 60;
 
 #[tokio::test]
 async fn every_task_ends_once_whatever_is_lost() {
-    let seed = std::env::var_os("LOVAGE_SEED")
-        .and_then(|seed| seed.into_string().ok())
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or(20_261_122);
-    println!("LOVAGE_SEED={seed}");
+    let seed = seed();
     let rng_seed = proptest::test_runner::RngSeed::Fixed(seed);
     let config = proptest::test_runner::Config { rng_seed, ..Default::default() };
     let mut runner = proptest::test_runner::TestRunner::new(config);

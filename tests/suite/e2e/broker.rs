@@ -10,13 +10,14 @@ use lovage::host::{Config, Host};
 use lovage::model::lifecycle::End;
 use lovage::sandbox::{self, Compiler, Sandbox};
 use lovage::telemetry::Metrics;
+use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::{server, signature};
 use crate::support::guests;
 use crate::support::nats::TestServer;
 use crate::support::platform::{Cli, LOVAGE, free_port, nats_server};
-use crate::support::process::{Process, page};
+use crate::support::process::{Process, eventually, page};
 
 /// Tasks that are on their way while the broker is killed.
 const TASKS: u32 = 100;
@@ -34,6 +35,30 @@ async fn a_host_that_was_first_waits_for_its_broker() {
     host.line("ready", |line| line.ends_with(" ready"));
     cli.push("hello");
     assert_eq!(cli.run(&["call", "hello/add", "[20, 22]"]).output(), "42");
+}
+
+#[test]
+fn a_host_that_waits_for_its_broker_stops_when_it_is_told_to() {
+    let cli = Cli { nats: format!("nats://127.0.0.1:{}", free_port()) };
+    let mut host = Process::start(&mut cli.command(&["host"]));
+    host.line("it waits", |line| line.contains("the broker is away: waiting for it"));
+    host.signal(Signal::TERM);
+    assert_eq!(host.exit().0, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_lost_its_broker_stops_when_it_is_told_to() {
+    let (mut server, cli) = server().await;
+    cli.push_wat("spins", &guests::spins());
+    let mut host = cli.host(&["--drain", "1s"]);
+    let id = cli.send(&["spins/run", "--fuel", "off"]);
+    eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+    server.server.kill().await;
+    host.line("it is told", |line| line.contains("the connection to the broker is lost"));
+    let told = Instant::now();
+    host.signal(Signal::TERM);
+    host.exit();
+    assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
 }
 
 #[test]
@@ -62,7 +87,9 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
     let mut results = client.broker().bus.listen("lvg.default.res.*").await.unwrap();
     let mut ids = Vec::new();
     for n in 0..TASKS {
-        ids.push(client.submit(signature("rounds/run", &n.to_string()), &lovage::client::Place::default()).await.unwrap());
+        ids.push(
+            client.submit(signature("rounds/run", &n.to_string()), &lovage::client::Place::default()).await.unwrap(),
+        );
     }
     for _ in 0..TASKS / 10 {
         results.next().await.unwrap();

@@ -60,7 +60,8 @@ async fn a_thousand_tasks_survive_a_killed_host() {
     let submit = async {
         begin.await.unwrap();
         let submits = (0..TASKS).map(|n| client.submit(signature("rounds/run", &n.to_string()), &PLACE));
-        let ids: Vec<TaskId> = futures::stream::iter(submits).buffer_unordered(SUBMITS_MAX).try_collect().await.unwrap();
+        let ids: Vec<TaskId> =
+            futures::stream::iter(submits).buffer_unordered(SUBMITS_MAX).try_collect().await.unwrap();
         ids.into_iter().collect::<HashSet<TaskId>>()
     };
     let (heard, ids) = tokio::join!(hear_all(&client, count, TASKS), submit);

@@ -7,6 +7,7 @@
 //! | `delivery` | nothing is lost and nothing is committed twice when hosts are killed |
 //! | `retries`, `cancel` | attempts are counted, wait in the broker, and can be stopped anywhere |
 //! | `broker` | a broker that is late, gone or full |
+//! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `submit` | another language submits with its own NATS client |
@@ -17,6 +18,7 @@ mod delivery;
 mod dev;
 mod main_job;
 mod messages;
+mod placement;
 mod retries;
 mod submit;
 mod values;

@@ -1,11 +1,12 @@
 //! Attempts are counted exactly, and wait in the broker.
 
+use std::time::Duration;
+
 use lovage::client::{Place, Watch};
 use lovage::model::lifecycle::{End, Record, State};
 use lovage::model::{Kind, Policy};
-use std::time::Duration;
 
-use super::{signature, task_id};
+use super::{server, signature, task_id};
 use crate::support::platform::shared;
 use crate::support::process::eventually;
 
@@ -14,7 +15,8 @@ async fn attempts_are_counted_one_two_three() {
     let dev = shared();
     let client = dev.cli.client().await;
     let mut flaky = signature("probe/flaky", r#"{"until": 3}"#);
-    flaky.options.retry = Policy { attempts: 5, backoff: Duration::from_millis(200), jitter: false, ..Policy::default() };
+    flaky.options.retry =
+        Policy { attempts: 5, backoff: Duration::from_millis(200), jitter: false, ..Policy::default() };
     let mut seen = Vec::new();
     let settled = client
         .call_watched(flaky, &Place::default(), |_| {}, &mut |watch| {
@@ -83,11 +85,28 @@ fn a_caller_is_told_of_attempts_that_failed() {
     assert!(ended.stderr.contains("attempt 1 failed, trying again: returned: attempt 1 of 2"), "{ended:?}");
 }
 
-#[test]
-fn a_task_that_nobody_took_up_in_time_expires() {
-    let dev = shared();
-    let id = dev.cli.send(&["hello/add", "[1, 2]", "--expires", "1ms", "--queue", "default"]);
-    let record = dev.cli.settled(&id);
-    // A host that is quick enough may still run it.
-    assert!(["expired", "succeeded"].contains(&record["state"].as_str().unwrap()), "{record}");
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_attempt_runs_on_another_host_when_the_first_is_gone() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    let mut first = cli.host(&[]);
+    let policy = r#"{"attempts": 2, "backoff": "1s", "jitter": false}"#;
+    let id = cli.send(&["probe/flaky", r#"{"until": 2}"#, "--retry", policy]);
+    eventually("it is retrying", || (cli.state(&id) == "retrying").then_some(()));
+    first.kill();
+    let _second = cli.host(&[]);
+    let record = cli.settled(&id);
+    assert_eq!((&record["output"], &record["usage"]["attempt"]), (&2.into(), &2.into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_nobody_took_up_in_time_expires() {
+    let (_server, cli) = server().await;
+    cli.push("hello");
+    let late = cli.send(&["hello/add", "[1, 2]", "--expires", "1ms"]);
+    let early = cli.send(&["hello/add", "[1, 2]", "--expires", "1h"]);
+    let _host = cli.host(&[]);
+    cli.run(&["result", &late, "--wait"]).fails(1, &["error: expired: no host took the task up in time"]);
+    assert_eq!(cli.settled(&late)["state"], "expired");
+    assert_eq!(cli.settled(&early)["output"], 3);
 }

@@ -1,4 +1,4 @@
-"""Submits a task and gets its result with nothing but a NATS client, as docs/protocol.md describes it.
+"""Submits a task and gets its result with nothing but a NATS client, as src/docs/protocol.md describes it.
 
 usage: submit.py URL TASK INPUT; prints the state, the attempt and the output as one line of JSON.
 """

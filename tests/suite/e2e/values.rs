@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lovage::model::outcome::VALUE_INLINE_MAX;
 
 use crate::support::platform::shared;
@@ -21,33 +23,40 @@ fn bytes(count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
-/// Calls a task with a file as its input; all of stdout, as bytes.
-fn call(task: &str, file: &Path, options: &[&str]) -> Vec<u8> {
+/// Writes the JSON string of these bytes in base64, which is what `probe/raw` takes, to a file; its size.
+fn write(file: &Path, bytes: &[u8]) -> usize {
+    let text = format!("\"{}\"", STANDARD.encode(bytes));
+    std::fs::write(file, &text).unwrap();
+    text.len()
+}
+
+/// Calls `probe/raw` with a file as its input; all of stdout, as bytes.
+fn raw(file: &Path, options: &[&str]) -> Vec<u8> {
     let input = format!("@{}", file.display());
-    let output = shared().cli.command(&[&["call", task, &input], options].concat()).output().unwrap();
+    let output = shared().cli.command(&[&["call", "probe/raw", &input], options].concat()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
 
 #[test]
-fn the_largest_input_is_returned_byte_for_byte() {
+fn the_largest_input_comes_back_byte_for_byte() {
     let _dev = shared();
     let dir = tempfile::tempdir().unwrap();
-    let (file, sent) = (dir.path().join("input"), bytes(VALUE_MAX - 1_000));
-    std::fs::write(&file, &sent).unwrap();
-    let got = call("probe/raw", &file, &["--memory", "1000000000"]);
+    let (file, sent) = (dir.path().join("input"), bytes(VALUE_MAX / 4 * 3 - 3));
+    assert_eq!(write(&file, &sent), VALUE_MAX - 2);
+    let got = raw(&file, &["--memory", "1000000000"]);
     assert!(got == sent, "{} bytes came back of {}", got.len(), sent.len());
 }
 
 #[test]
-fn values_around_the_inline_limit_are_returned_byte_for_byte() {
+fn values_around_the_inline_limit_come_back_byte_for_byte() {
     let _dev = shared();
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("input");
-    for count in [VALUE_INLINE_MAX - 1, VALUE_INLINE_MAX, VALUE_INLINE_MAX + 1] {
+    for count in [VALUE_INLINE_MAX / 4 * 3, VALUE_INLINE_MAX - 1, VALUE_INLINE_MAX, VALUE_INLINE_MAX + 1] {
         let sent = bytes(count);
-        std::fs::write(&file, &sent).unwrap();
-        assert!(call("probe/raw", &file, &[]) == sent, "{count}");
+        write(&file, &sent);
+        assert!(raw(&file, &[]) == sent, "{count}");
     }
 }
 

@@ -6,6 +6,7 @@ mod commands;
 mod compiler;
 mod guests;
 mod limits;
+mod mutations;
 mod tasks;
 mod traps;
 mod uploads;

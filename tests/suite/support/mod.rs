@@ -6,3 +6,4 @@ pub(crate) mod modules;
 pub(crate) mod nats;
 pub(crate) mod platform;
 pub(crate) mod process;
+pub(crate) mod seed;

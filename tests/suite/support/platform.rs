@@ -23,7 +23,7 @@ pub(crate) fn lovage() -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOVAGE_")) {
         command.env_remove(name);
     }
-    command.env("LOVAGE_CACHE", cache.join("lovage/artifacts")).env("XDG_CACHE_HOME", cache);
+    command.env("LOVAGE_CACHE", cache.join("lovage")).env("XDG_CACHE_HOME", cache);
     command
 }
 

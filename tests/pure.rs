@@ -1,0 +1,443 @@
+//! Properties of the model and the protocol, which do no IO: what is written reads back, what is read never panics, and no text
+//! reaches beyond its tenant.
+//!
+//! `LOVAGE_SEED` replays a run.
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lovage::model::lifecycle::{End, Record, Settled, Usage};
+use lovage::model::limits::{FuelWish, Off, Wish};
+use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
+use lovage::model::retry::ATTEMPTS_MAX;
+use lovage::model::signature::Options;
+use lovage::model::time::{DURATION_MAX, format_duration, parse_duration};
+use lovage::model::{
+    Contract, Digest, Failure, Kind, Limits, ModuleRecord, Policy, Signature, TaskDescription, TaskId, TaskRef, Tenant,
+    Timestamp, Value, Version,
+};
+use lovage::protocol::note::printable;
+use lovage::protocol::subject::{self, Control, Priority, TaskSubject};
+use lovage::protocol::task::TaskMessage;
+use lovage::protocol::{Headers, Stream, module, record};
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngSeed};
+
+fn config() -> Config {
+    let given = std::env::var_os("LOVAGE_SEED").and_then(|seed| seed.into_string().ok()?.parse().ok());
+    let seed = given.unwrap_or(20_261_122);
+    println!("LOVAGE_SEED={seed}");
+    Config { rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..Config::default() }
+}
+
+// Arbitrary values of the model.
+
+fn checked<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>(
+    form: &'static str,
+) -> impl Strategy<Value = T> {
+    form.prop_map(|text| text.parse().unwrap())
+}
+
+fn name<T: std::str::FromStr<Err: std::fmt::Debug> + std::fmt::Debug>() -> impl Strategy<Value = T> {
+    checked("[a-z0-9_-]{1,64}")
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    checked("[a-z0-9._-]{1,32}")
+}
+
+fn task_ref() -> impl Strategy<Value = TaskRef> {
+    (name(), option::of(version()), checked("[a-zA-Z0-9_-]{1,64}")).prop_map(|(module, version, task)| TaskRef {
+        module,
+        version,
+        task,
+    })
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> {
+    vec(any::<u8>(), 0..64).prop_map(Bytes::from)
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    bytes().prop_map(|bytes| Digest::of(&bytes))
+}
+
+fn value() -> impl Strategy<Value = Value> {
+    let stored = (digest(), any::<u64>()).prop_map(|(digest, size)| Value::Stored { digest, size });
+    prop_oneof![bytes().prop_map(Value::Inline), stored]
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    (0..=u64::try_from(DURATION_MAX.as_millis()).unwrap()).prop_map(Duration::from_millis)
+}
+
+/// From the year 1 to 9999, as RFC 3339 has it.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (-62_135_596_800_000..253_402_207_200_000_i64).prop_map(Timestamp::from_millis)
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    proptest::sample::select(Kind::ALL)
+}
+
+/// Factors of few digits: the last bit of a long fraction is not kept by the JSON reader.
+fn policy() -> impl Strategy<Value = Policy> {
+    let factor = (4..=400_u16).prop_map(|quarters| f64::from(quarters) / 4.0);
+    (1..=ATTEMPTS_MAX, duration(), factor, duration(), any::<bool>(), vec(kind(), 0..4))
+        .prop_map(|(attempts, backoff, factor, max, jitter, on)| Policy { attempts, backoff, factor, max, jitter, on })
+}
+
+fn fuel() -> impl Strategy<Value = FuelWish> {
+    prop_oneof![any::<u64>().prop_map(FuelWish::Units), Just(FuelWish::Off(Off::Off))]
+}
+
+/// A wish as a task message may carry it: of the output's size only a manifest speaks.
+fn wish() -> impl Strategy<Value = Wish> {
+    (option::of(fuel()), option::of(any::<u64>()), option::of(duration())).prop_map(|(fuel, memory_bytes, timeout)| {
+        Wish {
+            fuel,
+            memory_bytes,
+            attempt_timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap()),
+            output_bytes: None,
+        }
+    })
+}
+
+fn options() -> impl Strategy<Value = Options> {
+    let labels = btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16);
+    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels).prop_map(
+        |(retry, limits, expires, idempotency_key, labels)| Options { retry, limits, expires, idempotency_key, labels },
+    )
+}
+
+fn task_message() -> impl Strategy<Value = TaskMessage> {
+    let traceparent = option::of("[a-f0-9-]{0,64}");
+    (task_ref(), value(), options(), 1..=ATTEMPTS_MAX, any::<bool>(), traceparent).prop_map(
+        |(task, input, options, attempt, recheck, traceparent)| TaskMessage {
+            signature: Signature { task, input, options },
+            attempt,
+            recheck,
+            traceparent,
+        },
+    )
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        any::<i64>().prop_map(Into::into),
+        any::<bool>().prop_map(Into::into),
+        ".{0,20}".prop_map(Into::into)
+    ];
+    leaf.prop_recursive(3, 12, 4, |inner| {
+        prop_oneof![
+            vec(inner.clone(), 0..4).prop_map(Into::into),
+            btree_map(".{0,8}", inner, 0..4)
+                .prop_map(|map: BTreeMap<String, serde_json::Value>| map.into_iter().collect()),
+        ]
+    })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    (kind(), any::<String>(), option::of(any::<u32>()), option::of(json()), option::of(any::<u64>())).prop_map(
+        |(kind, message, attempt, detail, retry_after_ms)| Failure { kind, message, attempt, detail, retry_after_ms },
+    )
+}
+
+fn usage() -> impl Strategy<Value = Usage> {
+    let ran = (1..u32::MAX, any::<u64>(), option::of(name()), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
+        |(attempt, delivery, host, fuel, memory_bytes, duration_us)| Usage {
+            attempt,
+            delivery,
+            host,
+            fuel,
+            memory_bytes,
+            duration_us,
+        },
+    );
+    prop_oneof![Just(Usage::default()), ran]
+}
+
+fn task_record() -> impl Strategy<Value = Record> {
+    let end = prop_oneof![
+        value().prop_map(End::Succeeded),
+        failure().prop_map(End::Failed),
+        Just(End::Cancelled),
+        Just(End::Expired),
+    ];
+    let retrying = (any::<u32>(), time(), failure());
+    prop_oneof![
+        retrying.prop_map(|(next, due, failure)| Record::Retrying { next, due, failure }),
+        (end, usage()).prop_map(|(end, usage)| Record::Settled(Settled { end, usage })),
+    ]
+}
+
+fn description() -> impl Strategy<Value = TaskDescription> {
+    let task = checked("[a-zA-Z0-9_-]{1,64}");
+    (task, any::<String>(), option::of(json()), option::of(json()), option::of(any::<String>())).prop_map(
+        |(name, summary, input_schema, output_schema, media_type)| TaskDescription {
+            name,
+            summary,
+            input_schema,
+            output_schema,
+            media_type,
+        },
+    )
+}
+
+fn manifest() -> impl Strategy<Value = Manifest> {
+    let args = || option::of(vec(any::<String>(), 0..3));
+    let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
+    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), wish(), any::<bool>())
+        .prop_map(|(tasks, args, limits, flows)| Manifest { tasks, args, limits, flows })
+}
+
+fn module_record() -> impl Strategy<Value = ModuleRecord> {
+    let contract = proptest::sample::select(&[Contract::Command, Contract::CommandComponent, Contract::Task][..]);
+    let named = (name(), version(), digest(), option::of(digest()), any::<u64>());
+    (named, contract, vec(description(), 0..3), manifest(), any::<i64>(), any::<bool>()).prop_map(
+        |((name, version, digest, source_digest, size), contract, tasks, manifest, pushed_at, removed)| ModuleRecord {
+            v: RECORD_VERSION,
+            name,
+            version,
+            digest,
+            source_digest,
+            size,
+            contract,
+            tasks,
+            manifest,
+            pushed_at: Timestamp::from_millis(pushed_at),
+            removed,
+        },
+    )
+}
+
+/// Texts that look like what the protocol takes, and texts that do not.
+fn hostile() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z0-9.*> _~@/-]{0,70}",
+        "(lvg|t|task|fire|ctl|cancel|find|res|\\*|>|[0-9]{1,4})(\\.(lvg|a|task|fire|5|\\*|>)){0,6}",
+        any::<String>()
+    ]
+}
+
+/// Subjects of tasks, nearly.
+fn task_like() -> impl Strategy<Value = String> {
+    "lvg\\.[a-zA-Z*]{1,2}\\.(task|fire)\\.[a-z*]{1,2}\\.[+ ]?[0-9]{1,3}\\.[a-z>]{1,2}"
+}
+
+/// Headers of the protocol's names, with values near and far from what they take.
+fn headers() -> impl Strategy<Value = Headers> {
+    let names = [
+        "Lovage-Task",
+        "Lovage-Attempt",
+        "Lovage-Recheck",
+        "Lovage-Retry",
+        "Lovage-Fuel",
+        "Lovage-Memory",
+        "Lovage-Attempt-Timeout",
+        "Lovage-Expires",
+        "Lovage-Idempotency-Key",
+        "Lovage-Labels",
+        "Lovage-Value",
+        "Lovage-Version",
+        "Lovage-State",
+        "Lovage-Due",
+        "Lovage-Host",
+        "traceparent",
+    ];
+    let near = [
+        "m/t",
+        "1",
+        "0",
+        "4294967296",
+        "-1",
+        "off",
+        "retrying",
+        "failed",
+        "succeeded",
+        "1e999",
+        "5s",
+        "{}",
+        "=",
+        "a=1,a=2",
+        "{\"attempts\":2,\"factor\":1e300}",
+        "9999-12-31T23:59:60Z",
+        "sha256: 1",
+        " 1 ",
+        "\u{0}",
+    ];
+    let value =
+        prop_oneof![proptest::sample::select(near.to_vec()).prop_map(str::to_owned), any::<String>(), hostile()];
+    vec((proptest::sample::select(names.to_vec()), value), 0..8).prop_map(Headers::from_iter)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn a_task_message_reads_back(message in task_message()) {
+        let (headers, body) = message.encode();
+        prop_assert_eq!(TaskMessage::decode(&headers, &body), Ok(message));
+    }
+
+    #[test]
+    fn a_record_reads_back(written in task_record()) {
+        let (headers, body) = record::encode(&written);
+        prop_assert_eq!(record::decode(&headers, &body), Ok(written));
+    }
+
+    #[test]
+    fn a_module_record_reads_back(written in module_record()) {
+        prop_assert_eq!(module::decode(&module::encode(&written)), Ok(written));
+    }
+
+    #[test]
+    fn no_message_makes_a_reader_panic(headers in headers(), body in bytes(), text in hostile()) {
+        for body in [body, Bytes::from(text)] {
+            for (place, problem) in [
+                TaskMessage::decode(&headers, &body).err(),
+                record::decode(&headers, &body).err(),
+                module::decode(&body).err(),
+            ].into_iter().flatten().map(|rejection| (rejection.place, rejection.problem)) {
+                prop_assert!(!place.is_empty() && !problem.is_empty());
+                prop_assert!(place.chars().count() <= 400 && problem.chars().count() <= 400);
+            }
+        }
+    }
+
+    #[test]
+    fn a_header_never_holds_a_second_line(value in any::<String>()) {
+        let headers = Headers::new().with("A", format!("{value}\r\nEvil: 1"));
+        prop_assert!(!headers.value("A").unwrap().contains(['\r', '\n']));
+    }
+
+    #[test]
+    fn a_subject_reads_back(tenant in name(), queue in name(), priority in 0..=9_u8, id in name()) {
+        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), id };
+        prop_assert_eq!(TaskSubject::read(&task.task()), Some(task.clone()));
+        prop_assert_eq!(TaskSubject::read(&task.fire()), Some(task.clone()));
+        prop_assert_eq!(Stream::of(&task.task()), Some(Stream::Task(task.tenant.clone())));
+        let TaskSubject { tenant, id, .. } = task;
+        prop_assert_eq!(Control::read(&subject::cancel(&tenant, &id)), Some(Control::Cancel(tenant.clone(), id.clone())));
+        prop_assert_eq!(Control::read(&subject::find(&tenant, &id)), Some(Control::Find(tenant, id)));
+    }
+
+    #[test]
+    fn whatever_a_subject_is_read_from_is_written_the_same(text in prop_oneof![hostile(), task_like()]) {
+        if let Some(task) = TaskSubject::read(&text) {
+            prop_assert!([task.task(), task.fire()].contains(&text), "{} is another form of {:?}", text, task);
+        }
+        if let Some(Control::Cancel(tenant, id)) = Control::read(&text) {
+            prop_assert_eq!(subject::cancel(&tenant, &id), text);
+        }
+    }
+
+    #[test]
+    fn no_text_makes_a_subject_of_another_tenant(text in hostile()) {
+        let tenant: Tenant = "acme".parse().unwrap();
+        let mut subjects = Vec::new();
+        if let Ok(id) = text.parse::<TaskId>() {
+            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, id: id.clone() };
+            subjects.extend([(place.task(), 6), (place.fire(), 6), (subject::schedule(&tenant, &id), 4), (subject::result(&tenant, &id), 4)]);
+            subjects.extend([(subject::log(&tenant, &id), 4), (subject::progress(&tenant, &id), 5)]);
+        }
+        if let (Ok(version), Ok(module)) = (text.parse::<Version>(), "m".parse()) {
+            subjects.push((subject::module(&tenant, &module, &version), 5));
+        }
+        for (subject, tokens) in subjects {
+            prop_assert_eq!(subject.split('.').count(), tokens, "{}", subject);
+            prop_assert!(subject.starts_with("lvg.acme.") && !subject.contains(['*', '>', ' ']), "{}", subject);
+        }
+    }
+
+    #[test]
+    fn two_versions_never_share_a_subject(one in version(), other in version()) {
+        let subject = |version| subject::module(&Tenant::default_tenant(), &"m".parse().unwrap(), version);
+        prop_assert_eq!(subject(&one) == subject(&other), one == other);
+    }
+
+    #[test]
+    fn what_is_read_as_a_duration_is_written_so(text in "([0-9]{1,4}(ms|s|m|h|d)){0,4}|\\PC{0,12}") {
+        if let Ok(duration) = parse_duration(&text) {
+            prop_assert!(duration <= DURATION_MAX);
+            prop_assert_eq!(parse_duration(&format_duration(duration)), Ok(duration));
+        }
+    }
+
+    #[test]
+    fn a_time_reads_back(time in time()) {
+        prop_assert_eq!(time.to_string().parse::<Timestamp>(), Ok(time));
+    }
+
+    #[test]
+    fn a_digest_has_one_form(digest in digest(), at in 0..71_usize, with in any::<char>()) {
+        prop_assert_eq!(digest.to_string().parse::<Digest>(), Ok(digest));
+        let mut changed: Vec<char> = digest.to_string().chars().collect();
+        changed[at] = with;
+        let changed: String = changed.into_iter().collect();
+        if let Ok(read) = changed.parse::<Digest>() {
+            prop_assert_eq!(read.to_string(), changed);
+        }
+    }
+
+    #[test]
+    fn waits_grow_within_their_bound(policy in policy(), id in name::<TaskId>(), attempt in 1..ATTEMPTS_MAX) {
+        let policy = Policy { on: vec![], ..policy };
+        let plain = Policy { jitter: false, ..policy.clone() };
+        let failure = Failure::new(Kind::Returned, "");
+        let wait = |policy: &Policy, attempt| policy.wait_after(&failure, &id, attempt);
+        prop_assert_eq!(wait(&plain, attempt).is_none(), attempt >= policy.attempts);
+        if let Some(waited) = wait(&plain, attempt) {
+            prop_assert!(waited <= policy.max && waited >= policy.backoff.min(policy.max));
+            prop_assert!(wait(&plain, attempt + 1).is_none_or(|next| next >= waited));
+            let jittered = wait(&Policy { jitter: true, ..policy }, attempt).unwrap();
+            prop_assert!(jittered <= waited && jittered * 2 + Duration::from_nanos(2) >= waited);
+        }
+    }
+
+    #[test]
+    fn no_back_off_is_no_wait(factor in 1.0..=100.0, attempt in 1..ATTEMPTS_MAX) {
+        let policy = Policy { attempts: ATTEMPTS_MAX, backoff: Duration::ZERO, factor, ..Policy::default() };
+        let failure = Failure::new(Kind::Returned, "");
+        prop_assert_eq!(policy.wait_after(&failure, &"t".parse().unwrap(), attempt), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_guest_never_asks_for_more_than_a_year(asked in any::<u64>()) {
+        let failure = Failure::new(Kind::Returned, "").after(Duration::from_millis(asked));
+        let waits = Policy::default().wait_after(&failure, &"t".parse().unwrap(), 1).unwrap();
+        prop_assert!(waits <= DURATION_MAX);
+    }
+
+    #[test]
+    fn limits_stay_within_a_ceiling(wish in wish(), ceiling in wish(), higher in wish()) {
+        let (limits, ceiling) = (Limits::default().with(&wish), Limits::default().with(&ceiling));
+        let bounded = limits.within(&ceiling);
+        let below = |one: &Limits, other: &Limits| {
+            other.fuel.is_none_or(|most| one.fuel.is_some_and(|fuel| fuel <= most))
+                && one.memory_bytes <= other.memory_bytes
+                && one.table_elements <= other.table_elements
+                && one.attempt_timeout <= other.attempt_timeout
+                && one.output_bytes <= other.output_bytes
+                && one.log_bytes <= other.log_bytes
+        };
+        prop_assert!(below(&bounded, &ceiling) && below(&bounded, &limits), "{:?}", bounded);
+        prop_assert_eq!(bounded.within(&ceiling), bounded);
+        // A lower ceiling never allows more.
+        let lower = ceiling.within(&Limits::default().with(&higher));
+        prop_assert!(below(&limits.within(&lower), &bounded));
+        prop_assert_eq!(limits.with(&Wish::default()), limits);
+    }
+
+    #[test]
+    fn what_is_printed_drives_no_terminal(text in prop_oneof![any::<String>(), "[\u{0}-\u{9f}\u{200e}-\u{206f}a]{0,40}"]) {
+        let shown = printable(&text);
+        let drives = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        prop_assert!(!shown.contains(drives), "{:?}", shown);
+        prop_assert_eq!(printable(&shown), shown);
+    }
+}
