@@ -180,8 +180,21 @@ impl HostMonotonicClock for Coarse {
         u64::try_from(CLOCK_RESOLUTION.as_nanos()).unwrap_or(u64::MAX)
     }
 
+    /// The first millisecond is number 1: the runtime of Go takes a clock that says 0 for a broken one, and gives up.
     fn now(&self) -> u64 {
         let millis = u64::try_from(self.0.since.elapsed().as_millis()).unwrap_or(u64::MAX);
-        millis.saturating_mul(1_000_000)
+        millis.saturating_add(1).saturating_mul(1_000_000)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    #[test]
+    fn the_monotonic_clock_never_says_zero() {
+        let clock = Clock { handed_over: Timestamp::from_millis(0), since: Instant::now() };
+        assert!(HostMonotonicClock::now(&Coarse(clock)) > 0);
     }
 }
