@@ -1,6 +1,7 @@
 //! `lovage host`: a host alone, against any broker.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,6 +21,9 @@ use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Queue, Tenant};
 use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
+
+/// How long a first connection may take before it is said that the broker is away.
+const AWAY_AFTER: Duration = Duration::from_secs(1);
 
 /// Slots for each core: enough to keep a core busy while other tasks wait for the broker.
 const SLOTS_PER_CORE: usize = 8;
@@ -144,11 +148,12 @@ impl Serve {
 /// Waits until the broker is there, and says so when it is not.
 pub(super) async fn await_broker(nats: &Nats, url: &str) {
     let mut connection = nats.connection();
-    if !connection.borrow().connected {
+    let mut connected = pin!(connection.wait_for(|connection| connection.connected));
+    if tokio::time::timeout(AWAY_AFTER, &mut connected).await.is_err() {
         warn!(%url, "the broker is away: waiting for it");
+        // The sender lives as long as the connection does.
+        drop(connected.await);
     }
-    // The sender lives as long as the connection does.
-    drop(connection.wait_for(|connection| connection.connected).await);
 }
 
 /// Prepares the broker for a tenant. Where we may not, an operator has done it.

@@ -72,7 +72,7 @@ pub enum Error {
     #[error("submit {0}: a task of this id is queued or running")]
     Occupied(TaskId),
     /// The task has ended already.
-    #[error("cancel task {id}: it has {state} already")]
+    #[error("cancel task {id}: it has ended already, as {state}")]
     Ended {
         /// The task.
         id: TaskId,

@@ -80,7 +80,7 @@ fn a_task_that_has_ended_cannot_be_cancelled() {
     let dev = shared();
     let id = dev.cli.send(&["hello/add", "[1, 2]"]);
     dev.cli.settled(&id);
-    dev.cli.run(&["cancel", &id]).fails(2, &["it has succeeded already"]);
+    dev.cli.run(&["cancel", &id]).fails(2, &["it has ended already, as succeeded"]);
     assert_eq!(dev.cli.run(&["result", &id]).output(), "3");
 }
 
