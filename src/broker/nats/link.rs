@@ -89,6 +89,15 @@ impl Link {
         serde_json::from_slice(&message.payload).map_err(|error| Error::Other(format!("{verb} answered: {error}")))
     }
 
+    /// Returns when what was sent has left the process, within the bounded time.
+    pub(super) async fn flush(&self) -> Result<()> {
+        match tokio::time::timeout(OPERATION_TIME_MAX, self.client.flush()).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
+            Err(_) => Err(Error::Unavailable("what was sent did not leave in time".to_owned())),
+        }
+    }
+
     /// Sends without an answer, within the bounded time.
     pub(super) async fn send(
         &self,

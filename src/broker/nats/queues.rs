@@ -97,6 +97,7 @@ impl Deliveries for Taker {
                 drop(link.send(reply, None, None, Bytes::from_static(b"-NAK")).await);
             }
         }
+        drop(link.flush().await);
     }
 }
 
@@ -141,6 +142,8 @@ impl Lease for Held {
             true => Bytes::from_static(b"-NAK"),
             false => format!("-NAK {{\"delay\": {}}}", nanos(delay)).into(),
         };
-        self.link.send(&self.reply, None, None, word).await
+        self.link.send(&self.reply, None, None, word).await?;
+        // A host hands back when it goes: what is only buffered would end with the process.
+        self.link.flush().await
     }
 }
