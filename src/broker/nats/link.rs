@@ -14,6 +14,9 @@ use crate::broker::{Error, Result};
 /// outlast one repeats the operation.
 pub const OPERATION_TIME_MAX: Duration = Duration::from_secs(5);
 
+/// How long what was sent may take to leave the process: a healthy connection takes microseconds.
+const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -91,7 +94,10 @@ impl Link {
 
     /// Returns when what was sent has left the process, within the bounded time.
     pub(super) async fn flush(&self) -> Result<()> {
-        match tokio::time::timeout(OPERATION_TIME_MAX, self.client.flush()).await {
+        if !self.connection.borrow().connected {
+            return Err(Error::Unavailable("the connection is lost".to_owned()));
+        }
+        match tokio::time::timeout(FLUSH_TIME_MAX, self.client.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Error::Unavailable(error.to_string())),
             Err(_) => Err(Error::Unavailable("what was sent did not leave in time".to_owned())),
