@@ -20,7 +20,8 @@ async fn publish(client: &Client, headers: Headers, body: &'static [u8]) -> Stri
 
 /// What a stranger's task failed with.
 async fn failure(headers: Headers, body: &'static [u8]) -> (Kind, String) {
-    let client = shared().cli.client().await;
+    let dev = shared();
+    let client = dev.cli.client().await;
     let id = publish(&client, headers, body).await;
     let settled = client.wait(&task_id(&id), &mut |_| {}).await.unwrap();
     let End::Failed(failure) = settled.end else { panic!("{settled:?}") };
