@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use lovage::client::Error;
 use lovage::model::lifecycle::{End, State};
 
-use super::{Rig, call, output, retried};
+use super::{Rig, call, output, retried_in_an_hour};
 
 #[tokio::test]
 async fn a_queued_task_that_is_cancelled_never_runs() {
@@ -50,10 +50,7 @@ async fn a_guest_that_watches_ends_tidily_and_is_cancelled_all_the_same() {
 #[tokio::test]
 async fn a_task_that_waits_for_its_next_attempt_is_cancelled() {
     let (rig, _host) = Rig::with_host().await;
-    let mut slow = retried("flaky", r#"{"until":2}"#, 2);
-    slow.options.retry.backoff = Duration::from_secs(3_600);
-    slow.options.retry.max = Duration::from_secs(3_600);
-    let id = rig.submit(slow).await;
+    let id = rig.submit(retried_in_an_hour()).await;
     rig.until(&id, State::Retrying).await;
     rig.client.cancel(&id).await.unwrap();
     rig.until_idle().await;

@@ -179,6 +179,14 @@ fn retried(task: &str, input: &str, attempts: u32) -> Signature {
     signature
 }
 
+/// A call whose first attempt fails, and whose second is due in an hour.
+fn retried_in_an_hour() -> Signature {
+    let mut signature = retried("flaky", r#"{"until":2}"#, 2);
+    signature.options.retry.backoff = Duration::from_secs(3_600);
+    signature.options.retry.max = Duration::from_secs(3_600);
+    signature
+}
+
 fn output(settled: &Settled) -> &str {
     match &settled.end {
         End::Succeeded(Value::Inline(bytes)) => std::str::from_utf8(bytes).unwrap(),

@@ -6,7 +6,7 @@ use lovage::broker::Error;
 use lovage::model::Kind;
 use lovage::model::lifecycle::{End, Record, State};
 
-use super::{Rig, call, failure, output, retried};
+use super::{Rig, call, failure, output, retried, retried_in_an_hour};
 use crate::support::eventually::eventually;
 
 #[tokio::test]
@@ -38,10 +38,7 @@ async fn what_cannot_fare_better_is_not_tried_again() {
 #[tokio::test]
 async fn a_task_that_waits_for_its_next_attempt_says_so() {
     let (rig, _host) = Rig::with_host().await;
-    let mut slow = retried("flaky", r#"{"until":2}"#, 2);
-    slow.options.retry.backoff = Duration::from_secs(3_600);
-    slow.options.retry.max = Duration::from_secs(3_600);
-    let id = rig.submit(slow).await;
+    let id = rig.submit(retried_in_an_hour()).await;
     rig.until(&id, State::Retrying).await;
     let Some(Record::Retrying { next, due, failure }) = rig.record(&id).await else { panic!("it waits") };
     assert_eq!((next, failure.message.as_str()), (2, "attempt 1 of 2"));
