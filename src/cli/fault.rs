@@ -157,7 +157,7 @@ mod tests {
             (missing, 2, "module m"),
             (Error::NotFound(id()), 2, "task t"),
             (Error::Occupied(id()), 2, "queued or running"),
-            (Error::Ended { id: id(), state: State::Succeeded }, 2, "succeeded already"),
+            (Error::Ended { id: id(), state: State::Succeeded }, 2, "ended already, as succeeded"),
             (Error::InputTooLarge { size: 2, max: 1 }, 2, "2 bytes"),
             (Error::Closed(id()), 3, "connection was closed"),
         ] {
