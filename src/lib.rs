@@ -2,7 +2,7 @@
 //!
 //! | part | modules | may touch |
 //! |---|---|---|
-//! | pure | [`model`], [`protocol`] | nothing: no IO, no clock, no randomness |
+//! | pure | [`model`], [`protocol`], [`workflow`] | nothing: no IO, no clock, no randomness |
 //! | ports | `broker` | the traits, their twin in memory, and NATS |
 //! | drivers | `sandbox`, `store`, `host`, `schedule`, `client`, `telemetry`, `cli` | what their names say |
 //!
@@ -14,6 +14,7 @@
 pub mod docs;
 pub mod model;
 pub mod protocol;
+pub mod workflow;
 
 #[cfg(feature = "full")]
 pub mod broker;

@@ -3,6 +3,7 @@
 //! **Invariant:** nothing here reads a clock, draws a random number, waits or names a broker, a sandbox or a runtime.
 //! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
 
+pub mod datum;
 pub mod digest;
 pub mod level;
 pub mod lifecycle;
@@ -12,14 +13,19 @@ pub mod name;
 pub mod outcome;
 pub mod retry;
 pub mod signature;
+pub mod step;
 pub mod time;
 
+pub use datum::Datum;
 pub use digest::Digest;
 pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
-pub use name::{HostId, ModuleName, Queue, TaskId, TaskName, TaskRef, Tenant, Version};
+pub use name::{
+    FlowName, HostId, ModuleName, Queue, RunId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version,
+};
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;
 pub use signature::Signature;
+pub use step::StepId;
 pub use time::Timestamp;

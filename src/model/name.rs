@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 /// The longest name: a subject of five names stays under 400 bytes, far below what a server accepts.
 pub const NAME_LEN_MAX: usize = 64;
 
+/// The partitions of runs, one character each: the last one of a run's id.
+pub const PARTITIONS: &str = "0123456789abcdefghjkmnpqrstvwxyz";
+
 /// The longest version: enough for a git hash prefix or a semantic version.
 pub const VERSION_LEN_MAX: usize = 32;
 
@@ -49,6 +52,21 @@ fn is_task(text: &str) -> bool {
 fn is_version(text: &str) -> bool {
     (1..=VERSION_LEN_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+const STEP_NAME_RULE: &str = "it takes 1 to 64 characters of a-z, 0-9 and '_', the first no digit";
+const RUN_RULE: &str = "it takes the 26 characters of a ULID, in lower case";
+const SIGNAL_RULE: &str = "it takes 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'";
+
+fn is_step_name(text: &str) -> bool {
+    (1..=NAME_LEN_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+/// Crockford's base 32, in lower case.
+fn is_run(text: &str) -> bool {
+    text.len() == 26 && text.bytes().all(|b| PARTITIONS.contains(b as char))
 }
 
 /// A checked text: cheap to clone, ordered, shown as it is.
@@ -152,6 +170,43 @@ checked_text!(
     is_name,
     NAME_RULE
 );
+
+checked_text!(
+    /// The name under which a tenant stores versions of a flow.
+    FlowName,
+    "flow name",
+    is_name,
+    NAME_RULE
+);
+checked_text!(
+    /// The name of a step within its scope: `steps.<name>` in expressions.
+    StepName,
+    "step name",
+    is_step_name,
+    STEP_NAME_RULE
+);
+checked_text!(
+    /// The name of a signal that a run waits for.
+    SignalName,
+    "signal name",
+    is_task,
+    SIGNAL_RULE
+);
+checked_text!(
+    /// One execution of a flow: a ULID in lower case.
+    RunId,
+    "run id",
+    is_run,
+    RUN_RULE
+);
+
+impl RunId {
+    /// The partition of the run: the last character of its id.
+    #[must_use]
+    pub fn partition(&self) -> char {
+        self.0.chars().next_back().unwrap_or('0')
+    }
+}
 
 impl Tenant {
     /// The tenant of an installation without tenants.

@@ -47,6 +47,12 @@ pub struct Failure {
     pub kind: Kind,
     /// One sentence for people.
     pub message: String,
+    /// The task that failed; only in a run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub task: Option<super::TaskRef>,
+    /// The step that failed; only in a run.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step: Option<super::StepId>,
     /// The attempt that failed so.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attempt: Option<u32>,
@@ -68,7 +74,7 @@ impl Failure {
             message.truncate(cut);
             message.push('…');
         }
-        Self { kind, message, attempt: None, detail: None, retry_after_ms: None }
+        Self { kind, message, task: None, step: None, attempt: None, detail: None, retry_after_ms: None }
     }
 
     /// The same with more detail.
@@ -161,6 +167,14 @@ kinds! {
     Expired = "expired", Never;
     /// A flow was handed back where none can run, or one that is not valid. From the host or the coordinator.
     BadFlow = "bad_flow", Never;
+    /// A node of a flow took longer than its `timeout`. From the coordinator.
+    Timeout = "timeout", Never;
+    /// A loop went on past its `max`. From the coordinator.
+    LoopLimit = "loop_limit", Never;
+    /// An expression or template could not be evaluated. From the coordinator.
+    BadExpression = "bad_expression", Never;
+    /// A run grew past one of its limits. From the coordinator.
+    Limit = "limit", Never;
 }
 
 impl fmt::Display for Kind {
@@ -192,7 +206,8 @@ mod tests {
         assert_eq!(
             codes.join(" "),
             "returned refused trap out_of_fuel memory_limit output_limit deadline host_lost module_missing \
-             module_invalid task_missing bad_input not_granted cancelled expired bad_flow"
+             module_invalid task_missing bad_input not_granted cancelled expired bad_flow \
+             timeout loop_limit bad_expression limit"
         );
         for kind in Kind::ALL {
             assert_eq!(kind.code().parse::<Kind>().unwrap(), *kind);

@@ -1,0 +1,5 @@
+//! Flow documents: what a tenant writes, read and checked.
+
+mod node;
+
+pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
