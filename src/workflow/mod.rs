@@ -1,4 +1,15 @@
 //! Workflows without IO: flow documents, their plan, the journal of a run, and what follows from each of its events.
 
+pub mod effect;
 pub mod expression;
 pub mod flow;
+pub mod journal;
+pub mod plan;
+pub mod timer;
+
+mod run;
+
+pub use effect::Effect;
+pub use journal::{Event, Record};
+pub use plan::Plan;
+pub use run::Run;
