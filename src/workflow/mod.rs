@@ -7,7 +7,7 @@ pub mod journal;
 pub mod plan;
 pub mod timer;
 
-mod run;
+pub mod run;
 
 pub use effect::Effect;
 pub use journal::{Event, Record};
