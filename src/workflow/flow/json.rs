@@ -15,6 +15,9 @@ use super::problem::{Problem, quoted};
 /// The most levels of lists and maps: 64 nodes of three levels each, and what their templates hold.
 pub const LEVELS_MAX: usize = 256;
 
+/// What is said of more.
+pub(super) const TOO_DEEP: &str = "lists and maps are nested more than 256 levels deep";
+
 /// Levels that one reader is asked for: below the 128 of `serde_json`.
 const LEVELS_OF_A_READER: usize = 100;
 
@@ -24,8 +27,8 @@ pub(super) fn read(text: &[u8]) -> Result<Value, Problem> {
     let value = Strict { level: 0, left: LEVELS_OF_A_READER }.deserialize(&mut reader);
     value.and_then(|value| reader.end().map(|()| value)).map_err(|error| {
         let message = message(&error);
-        // A reader that was given a piece of the text does not know where that piece stands.
-        if error.line() == 0 { Problem::top(message) } else { Problem::text((error.line(), error.column()), message) }
+        // It is found in a piece of the text, by a reader that does not know where the piece stands.
+        if message == TOO_DEEP { Problem::top(message) } else { Problem::text((error.line(), error.column()), message) }
     })
 }
 
@@ -47,7 +50,7 @@ struct Strict {
 impl Strict {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.level >= LEVELS_MAX {
-            return Err(E::custom(format_args!("lists and maps are nested more than {LEVELS_MAX} levels deep")));
+            return Err(E::custom(TOO_DEEP));
         }
         Ok(Self { level: self.level + 1, left: self.left.saturating_sub(1) })
     }
@@ -166,7 +169,7 @@ mod tests {
         }
         for levels in [LEVELS_MAX + 1, 10_000, 500_000] {
             let problem = read(nested(levels).as_bytes()).unwrap_err();
-            assert_eq!(problem.message, "lists and maps are nested more than 256 levels deep", "{levels}");
+            assert_eq!(problem.to_string(), format!("at the top: {TOO_DEEP}"), "{levels}");
         }
     }
 

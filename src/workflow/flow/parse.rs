@@ -63,7 +63,7 @@ fn within_bounds(text: &[u8]) -> Result<(), Vec<Problem>> {
 fn check(json: &Value) -> Result<Document, Problems> {
     let mut parser = Parser::default();
     if json::is_too_deep(json) {
-        parser.problems.push("", format!("lists and maps are nested more than {} levels deep", json::LEVELS_MAX));
+        parser.problems.push("", json::TOO_DEEP);
         return Err(parser.problems);
     }
     let document = match json.as_object() {

@@ -14,7 +14,7 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
 use serde_json::{Map, Number, Value};
 
 use super::DOCUMENT_BYTES_MAX;
-use super::json::LEVELS_MAX;
+use super::json::{LEVELS_MAX, TOO_DEEP};
 use super::problem::{Problem, quoted};
 
 type Position = (usize, usize);
@@ -144,7 +144,8 @@ impl Builder {
         if anchor > 0 {
             self.anchors.insert(anchor, Anchored::Open);
         }
-        self.open.push(Open { at, anchor, height: 0, weight: 2, inner });
+        // Two brackets, and one separator less than there are members.
+        self.open.push(Open { at, anchor, height: 0, weight: 1, inner });
         Ok(())
     }
 
@@ -238,7 +239,7 @@ fn checked_key(at: Position, tree: &Tree, done: &BTreeMap<String, (Position, Rc<
 }
 
 fn too_deep(at: Position) -> Problem {
-    Problem::text(at, format!("lists and maps are nested more than {LEVELS_MAX} levels deep"))
+    Problem::text(at, TOO_DEEP)
 }
 
 fn refuse_tag(at: Position, tag: Option<&Tag>) -> Result<(), Problem> {
