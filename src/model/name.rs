@@ -257,7 +257,7 @@ impl Version {
 }
 
 /// What a caller names: `module/task` or `module@version/task`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct TaskRef {
     /// The module that offers the task.
