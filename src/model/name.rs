@@ -14,6 +14,9 @@ pub const NAME_LEN_MAX: usize = 64;
 /// The partitions of runs, one character each: the last one of a run's id.
 pub const PARTITIONS: &str = "0123456789abcdefghjkmnpqrstvwxyz";
 
+/// The second token of subjects that belong to no tenant: words to hosts, and what coordinators agree on.
+pub const CONTROL: &str = "ctl";
+
 /// The longest version: enough for a git hash prefix or a semantic version.
 pub const VERSION_LEN_MAX: usize = 32;
 
@@ -36,12 +39,17 @@ impl Invalid {
 }
 
 const NAME_RULE: &str = "it takes 1 to 64 characters of a-z, 0-9, '_' and '-'";
+const TENANT_RULE: &str = "it takes 1 to 64 characters of a-z, 0-9, '_' and '-', and is not ctl";
 const TASK_RULE: &str = "it takes 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'";
 const VERSION_RULE: &str = "it takes 1 to 32 characters of a-z, 0-9, '.', '_' and '-'";
 
 fn is_name(text: &str) -> bool {
     (1..=NAME_LEN_MAX).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+}
+
+fn is_tenant(text: &str) -> bool {
+    is_name(text) && text != CONTROL
 }
 
 fn is_task(text: &str) -> bool {
@@ -125,8 +133,8 @@ checked_text!(
     /// An isolation unit: the second token of every subject.
     Tenant,
     "tenant",
-    is_name,
-    NAME_RULE
+    is_tenant,
+    TENANT_RULE
 );
 checked_text!(
     /// A named stream of tasks in a tenant.
@@ -318,6 +326,13 @@ mod tests {
         for bad in ["", "A", "a.b", "a b", "*", ">", "ä", &"x".repeat(65)] {
             assert!(bad.parse::<Queue>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn no_tenant_is_named_as_what_belongs_to_none() {
+        assert!(CONTROL.parse::<Queue>().is_ok());
+        let error = CONTROL.parse::<Tenant>().unwrap_err();
+        assert!(error.to_string().ends_with("and is not ctl"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::model::Tenant;
+use crate::model::name::CONTROL;
 
 /// Queued tasks that one tenant may have when nobody has said otherwise: about 300 MB of the broker's memory and 1 GB of disk.
 pub const QUEUED_MAX_DEFAULT: u64 = 1_000_000;
@@ -34,6 +35,14 @@ pub enum Stream {
     Event,
     /// Records of module versions: `lvg.*.module.>`.
     Module,
+    /// Journals of runs, and their timers, which produce records in them: `lvg.*.run.>` and `lvg.*.timer.>`.
+    Journal,
+    /// What is known of each run at a glance, for lists: `lvg.*.index.>`.
+    Index,
+    /// Versions of flows: `lvg.*.flow.>`.
+    Flow,
+    /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
+    Coordination,
 }
 
 /// What becomes of a message that was acknowledged.
@@ -83,7 +92,9 @@ impl Stream {
     /// The streams of an installation with one tenant.
     #[must_use]
     pub fn all(tenant: &Tenant) -> Vec<Self> {
-        vec![Self::Task(tenant.clone()), Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module]
+        let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
+        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Coordination];
+        [Self::Task(tenant.clone())].into_iter().chain(shared).chain(runs).collect()
     }
 
     /// The stream that captures `subject` (which may hold wildcards behind its third token); `None` for what no stream captures.
@@ -94,6 +105,9 @@ impl Stream {
             return None;
         }
         let tenant = tokens.next()?;
+        if tenant == CONTROL {
+            return matches!(tokens.next()?, "partition" | "coordinator").then_some(Self::Coordination);
+        }
         match tokens.next()? {
             "task" => Some(Self::Task(tenant.parse().ok()?)),
             "sched" | "fire" => Some(Self::Schedule),
@@ -101,6 +115,9 @@ impl Stream {
             "log" => Some(Self::Log),
             "ev" => Some(Self::Event),
             "module" => Some(Self::Module),
+            "run" | "timer" => Some(Self::Journal),
+            "index" => Some(Self::Index),
+            "flow" => Some(Self::Flow),
             _ => None,
         }
     }
@@ -115,13 +132,55 @@ impl Stream {
             Self::Log => "LVG_LOG".to_owned(),
             Self::Event => "LVG_EVENT".to_owned(),
             Self::Module => "LVG_MODULE".to_owned(),
+            Self::Journal => "LVG_JOURNAL".to_owned(),
+            Self::Index => "LVG_INDEX".to_owned(),
+            Self::Flow => "LVG_FLOW".to_owned(),
+            Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
 
     /// The rules of the stream.
     #[must_use]
     pub fn rules(&self) -> Rules {
-        let never_lose = Rules {
+        let below = |kinds: &[&str]| kinds.iter().map(|kind| format!("lvg.*.{kind}.>")).collect();
+        match self {
+            Self::Task(tenant) => Rules {
+                subjects: vec![format!("lvg.{tenant}.task.>")],
+                retention: Retention::WorkQueue,
+                per_subject: PerSubject::Unique,
+                messages_max: Some(QUEUED_MAX_DEFAULT),
+                ..Rules::never_lose()
+            },
+            Self::Schedule => {
+                Rules { subjects: below(&["sched", "fire"]), retention: Retention::WorkQueue, ..Rules::scheduling() }
+            }
+            Self::Result => Rules {
+                subjects: below(&["res"]),
+                per_subject: PerSubject::Last,
+                message_ttl: true,
+                direct_reads: true,
+                ..Rules::never_lose()
+            },
+            Self::Log => Rules { subjects: below(&["log"]), ..Rules::history() },
+            Self::Event => Rules { subjects: below(&["ev"]), ..Rules::history() },
+            Self::Module => {
+                Rules { subjects: below(&["module"]), per_subject: PerSubject::Last, ..Rules::never_lose() }
+            }
+            Self::Journal => Rules { subjects: below(&["run", "timer"]), ..Rules::scheduling() },
+            Self::Index => Rules { subjects: below(&["index"]), ..Rules::current() },
+            Self::Flow => Rules { subjects: below(&["flow"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Coordination => Rules {
+                subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
+                ..Rules::current()
+            },
+        }
+    }
+}
+
+impl Rules {
+    /// Every message stays; a stream that is full says so.
+    const fn never_lose() -> Self {
+        Self {
             subjects: Vec::new(),
             retention: Retention::Limits,
             per_subject: PerSubject::All,
@@ -131,43 +190,28 @@ impl Stream {
             message_ttl: false,
             schedules: false,
             direct_reads: false,
-        };
-        let history = Rules {
+        }
+    }
+
+    /// What people look at for a while.
+    fn history() -> Self {
+        Self {
             messages_max: Some(HISTORY_MESSAGES_MAX),
             refuse_when_full: false,
             age_max: Some(HISTORY_AGE_MAX),
-            ..never_lose.clone()
-        };
-        match self {
-            Self::Task(tenant) => Rules {
-                subjects: vec![format!("lvg.{tenant}.task.>")],
-                retention: Retention::WorkQueue,
-                per_subject: PerSubject::Unique,
-                messages_max: Some(QUEUED_MAX_DEFAULT),
-                ..never_lose
-            },
-            // A server refuses schedules in a stream that refuses new messages; without a limit it never drops old ones either.
-            Self::Schedule => Rules {
-                subjects: vec!["lvg.*.sched.>".to_owned(), "lvg.*.fire.>".to_owned()],
-                retention: Retention::WorkQueue,
-                refuse_when_full: false,
-                message_ttl: true,
-                schedules: true,
-                ..never_lose
-            },
-            Self::Result => Rules {
-                subjects: vec!["lvg.*.res.>".to_owned()],
-                per_subject: PerSubject::Last,
-                message_ttl: true,
-                direct_reads: true,
-                ..never_lose
-            },
-            Self::Log => Rules { subjects: vec!["lvg.*.log.>".to_owned()], ..history },
-            Self::Event => Rules { subjects: vec!["lvg.*.ev.>".to_owned()], ..history },
-            Self::Module => {
-                Rules { subjects: vec!["lvg.*.module.>".to_owned()], per_subject: PerSubject::Last, ..never_lose }
-            }
+            ..Self::never_lose()
         }
+    }
+
+    /// Messages may be schedules. A server refuses those in a stream that refuses new messages; without a limit it never drops
+    /// old ones either.
+    fn scheduling() -> Self {
+        Self { refuse_when_full: false, message_ttl: true, schedules: true, ..Self::never_lose() }
+    }
+
+    /// What is so now, which may end by itself.
+    fn current() -> Self {
+        Self { per_subject: PerSubject::Last, message_ttl: true, ..Self::never_lose() }
     }
 }
 
@@ -178,11 +222,15 @@ pub enum Bucket {
     Modules,
     /// Inputs and outputs above the inline limit, named by tenant and digest.
     Values,
+    /// The documents of flows, named by tenant and digest.
+    Flows,
+    /// Values of runs above the inline limit, named by tenant, run and digest: they live as long as their run.
+    RunValues,
 }
 
 impl Bucket {
     /// The buckets of an installation.
-    pub const ALL: [Self; 2] = [Self::Modules, Self::Values];
+    pub const ALL: [Self; 4] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues];
 
     /// The broker's name of the bucket.
     #[must_use]
@@ -190,6 +238,8 @@ impl Bucket {
         match self {
             Self::Modules => "lvg-modules",
             Self::Values => "lvg-values",
+            Self::Flows => "lvg-flows",
+            Self::RunValues => "lvg-run-values",
         }
     }
 
@@ -197,7 +247,7 @@ impl Bucket {
     #[must_use]
     pub fn age_max(self) -> Option<Duration> {
         match self {
-            Self::Modules => None,
+            Self::Modules | Self::Flows | Self::RunValues => None,
             Self::Values => Some(RESULT_TTL * 2),
         }
     }
@@ -212,11 +262,12 @@ mod tests {
         let tenant = Tenant::default_tenant();
         for stream in Stream::all(&tenant) {
             for subject in stream.rules().subjects {
-                let literal = subject.replace('*', "default").replace('>', "x.y");
+                let subject = subject.replacen("lvg.*", "lvg.default", 1);
+                let literal = subject.replace('*', "x").replace('>', "x.y");
                 assert_eq!(Stream::of(&literal), Some(stream.clone()), "{literal}");
             }
         }
-        for foreign in ["", "lvg", "lvg.t", "lvg.t.other.x", "other.t.task.x", "lvg.ctl.cancel.x"] {
+        for foreign in ["", "lvg", "lvg.t", "lvg.t.other.x", "other.t.task.x", "lvg.ctl.cancel.x", "lvg.ctl.task.x"] {
             assert_eq!(Stream::of(foreign), None, "{foreign}");
         }
     }
@@ -226,6 +277,7 @@ mod tests {
         for stream in Stream::all(&Tenant::default_tenant()) {
             let rules = stream.rules();
             let may_drop = !rules.refuse_when_full && rules.messages_max.is_some();
+            assert!(stream == Stream::Coordination || rules.subjects.iter().all(|subject| !subject.contains(CONTROL)));
             assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event), "{stream:?}");
         }
     }

@@ -6,6 +6,7 @@ pub mod flow;
 pub mod journal;
 pub mod plan;
 pub mod timer;
+pub mod wire;
 
 pub mod run;
 

@@ -99,7 +99,15 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
     let rules = stream.rules();
     let messages_max = match stream {
         Stream::Task(_) => Some(settings.queued_max),
-        Stream::Schedule | Stream::Result | Stream::Log | Stream::Event | Stream::Module => rules.messages_max,
+        Stream::Schedule
+        | Stream::Result
+        | Stream::Log
+        | Stream::Event
+        | Stream::Module
+        | Stream::Journal
+        | Stream::Index
+        | Stream::Flow
+        | Stream::Coordination => rules.messages_max,
     };
     Config {
         name: stream.name(),

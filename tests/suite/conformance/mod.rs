@@ -5,6 +5,7 @@
 
 mod bus;
 mod faults;
+mod journal;
 mod objects;
 mod publish;
 mod queue;
@@ -113,6 +114,8 @@ promises! {
         a_work_queue_is_read_and_not_followed;
     schedule: a_schedule_fires_when_it_is_due, a_past_schedule_fires_at_once, a_new_schedule_takes_the_place_of_the_old,
         a_purged_schedule_never_fires, a_schedule_produces_headers_and_no_message_id;
+    journal: a_timer_produces_its_record, a_timer_of_the_past_fires_at_once, a_timer_is_ended_and_moved,
+        a_record_is_written_once, a_partition_is_followed_across_tenants, readings_at_once_see_one_order;
     queue: no_more_is_delivered_than_allowed, two_takers_share, a_lease_that_ran_out_is_delivered_again,
         a_purge_of_one_subject_leaves_deliveries_of_others,
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
