@@ -231,7 +231,12 @@ impl Run {
             Event::Start(_) => self.begin_run(),
             Event::Outcome { step, attempt, outcome } => self.take_outcome(step, *attempt, outcome),
             Event::Timer(timer) => self.take_timer(timer),
-            Event::Decided { step, question, decision } => self.take_decision(step, *question, decision)?,
+            Event::Decided { step, question, decision, generation } => {
+                // What an earlier life asked may have been about another value.
+                if *generation == self.generation {
+                    self.take_decision(step, *question, decision)?;
+                }
+            }
             Event::Child { step, generation, end } => self.take_child(step, *generation, end),
             Event::Signal { name, payload } => self.take_signal(name, payload),
             Event::Cancel { .. } => self.cancel_run(),

@@ -68,9 +68,12 @@ pub fn decode(name: &RecordName, headers: &Headers, body: &Bytes) -> Result<Even
             Event::Outcome { step: step.clone(), attempt: *attempt, outcome: form::read_outcome(headers, body)? }
         }
         RecordName::Timer(timer) => Event::Timer(timer.clone()),
-        RecordName::Decided { step, question, .. } => {
-            Event::Decided { step: step.clone(), question: *question, decision: form::read_decision(body)? }
-        }
+        RecordName::Decided { step, question, generation } => Event::Decided {
+            step: step.clone(),
+            question: *question,
+            decision: form::read_decision(body)?,
+            generation: *generation,
+        },
         RecordName::Child { step, generation } => {
             Event::Child { step: step.clone(), generation: *generation, end: form::read_child(body)? }
         }
