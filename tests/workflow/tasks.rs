@@ -24,14 +24,17 @@ pub(crate) fn call(name: &str, input: &Value, attempt: u32) -> Called {
     };
     match name {
         "add" => match (argument(0, "a"), argument(1, "b")) {
-            (Value::Array(mut items), more) => {
-                items.push(more);
-                Called::Output(Value::Array(items))
-            }
             (a, b) => match (a.as_i64(), b.as_i64()) {
                 (Some(a), Some(b)) => Called::Output(json!(a + b)),
                 _ => failed(Kind::BadInput, &format!("add takes two numbers, and got {input}")),
             },
+        },
+        "append" => match argument(0, "list") {
+            Value::Array(mut items) => {
+                items.push(argument(1, "x"));
+                Called::Output(Value::Array(items))
+            }
+            other => failed(Kind::BadInput, &format!("append takes a list, and got {other}")),
         },
         "id" => Called::Output(input.clone()),
         "sum" => match input.as_array() {
@@ -45,7 +48,8 @@ pub(crate) fn call(name: &str, input: &Value, attempt: u32) -> Called {
         }
         "flaky" if attempt < 3 => failed(Kind::Returned, "not yet"),
         "flaky" => Called::Output(json!(7)),
-        "replace" => Called::Flow(input.clone()),
+        // Its last argument is the flow that takes its place.
+        "replace" => Called::Flow(input.as_array().and_then(|all| all.last().cloned()).unwrap_or(Value::Null)),
         other => panic!("canvas has no task {other}"),
     }
 }

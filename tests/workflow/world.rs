@@ -7,9 +7,7 @@ use bytes::Bytes;
 use lovage::model::{Datum, Digest, Failure, Kind, RunId, StepId, Timestamp};
 use lovage::workflow::effect::{Dispatch, Effect};
 use lovage::workflow::flow::Document;
-use lovage::workflow::journal::{
-    CORE_VERSION, Decision, End, Event, Outcome, Pin, Pins, Record, RunLimits, Start,
-};
+use lovage::workflow::journal::{CORE_VERSION, Decision, End, Event, Outcome, Pin, Pins, Record, RunLimits, Start};
 use lovage::workflow::run::{Run, Stop};
 use lovage::workflow::timer::TimerId;
 use serde_json::Value;
@@ -349,9 +347,11 @@ impl World {
                 parent: Some(child.parent),
                 limits: RunLimits::default(),
             }),
-            Effect::CancelChild { run } => drop(self.record(&run, "cancel.0", Event::Cancel { generation: 0 })),
+            Effect::CancelChild { run } => {
+                self.record(&run, "cancel.0", Event::Cancel { generation: 0 });
+            }
             Effect::End { generation, end } => {
-                drop(self.record(run, &format!("end.{generation}"), Event::End { generation, end }));
+                self.record(run, &format!("end.{generation}"), Event::End { generation, end });
             }
             Effect::Close { parent, end } => self.close(parent, end),
         }

@@ -180,7 +180,7 @@ mod tests {
         };
         let decided = |question, decision| {
             let name = RecordName::Decided { step: step.clone(), question, generation: 0 };
-            (name, Event::Decided { step: step.clone(), question, decision })
+            (name, Event::Decided { step: step.clone(), question, decision, generation: 0 })
         };
         let child = |end| {
             (
