@@ -87,6 +87,12 @@ impl Template {
         Ok(Self { json: json.clone() })
     }
 
+    /// The JSON that it was read from.
+    #[must_use]
+    pub const fn json(&self) -> &serde_json::Value {
+        &self.json
+    }
+
     /// Whether it holds no expression.
     #[must_use]
     pub fn is_literal(&self) -> bool {
