@@ -6,10 +6,12 @@
 //! | `refused` | every problem, with its exact text |
 //! | `references` | names, and which steps can have run |
 //! | `hostile` | documents that are made to hurt |
+//! | `graph` | pictures |
 //! | `schema` | the schema against what the parser accepts |
 #![cfg(test)]
 
 mod accepted;
+mod graph;
 mod hostile;
 mod references;
 mod refused;

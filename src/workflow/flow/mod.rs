@@ -8,6 +8,7 @@
 
 pub mod build;
 mod field;
+pub mod graph;
 mod json;
 mod node;
 mod parse;
