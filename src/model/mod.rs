@@ -22,7 +22,7 @@ pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    FlowName, HostId, ModuleName, Queue, RunId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version,
+    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;
