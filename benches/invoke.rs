@@ -150,7 +150,7 @@ async fn sandboxed(sandbox: &Sandbox, module: &Arc<Module>, task: &TaskName) -> 
     for round in 0..WARM_UP + ROUNDS {
         let invocation = Invocation {
             attempt: Attempt {
-                task_id: "bench".parse()?,
+                task_id: "bench".to_owned(),
                 task: task.clone(),
                 tenant: Tenant::default_tenant(),
                 attempt: 1,

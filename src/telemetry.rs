@@ -12,7 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
-use crate::model::lifecycle::{End, Settled};
+use crate::model::lifecycle::{End, Settled, Usage};
+use crate::model::step_life::{StepEnd, StepOutcome};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -75,10 +76,23 @@ impl Metrics {
             End::Failed(failure) => failure.kind.code(),
             End::Succeeded(_) | End::Cancelled | End::Expired => "",
         };
-        self.settled.get_or_create(&EndLabels { state: settled.end.state().as_str(), kind }).inc();
-        self.fuel.inc_by(settled.usage.fuel);
+        self.ended(settled.end.state().as_str(), kind, &settled.usage);
+    }
+
+    /// Counts an attempt of a step that ended on this host.
+    pub fn step_ended(&self, outcome: &StepOutcome) {
+        let kind = match &outcome.end {
+            StepEnd::Failed(failure) => failure.kind.code(),
+            StepEnd::Succeeded(_) | StepEnd::Replaced(_) => "",
+        };
+        self.ended(outcome.end.as_str(), kind, &outcome.usage);
+    }
+
+    fn ended(&self, state: &'static str, kind: &'static str, usage: &Usage) {
+        self.settled.get_or_create(&EndLabels { state, kind }).inc();
+        self.fuel.inc_by(usage.fuel);
         #[expect(clippy::cast_precision_loss, reason = "a duration of 2^52 microseconds is 142 years")]
-        self.duration.observe(settled.usage.duration_us as f64 / 1e6);
+        self.duration.observe(usage.duration_us as f64 / 1e6);
     }
 
     /// Counts a task as running until the guard is dropped.

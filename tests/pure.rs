@@ -13,15 +13,16 @@ use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
 use lovage::model::retry::ATTEMPTS_MAX;
 use lovage::model::signature::Options;
+use lovage::model::step_life::{StepEnd, StepOutcome};
 use lovage::model::time::{DURATION_MAX, format_duration, parse_duration};
 use lovage::model::{
-    Contract, Digest, Failure, Kind, Limits, ModuleRecord, Policy, Signature, TaskDescription, TaskId, TaskRef, Tenant,
-    Timestamp, Value, Version,
+    Contract, Digest, Failure, Kind, Limits, ModuleRecord, Policy, RunId, Signature, StepAttempt, StepId,
+    TaskDescription, TaskId, TaskKey, TaskRef, Tenant, Timestamp, Value, Version,
 };
 use lovage::protocol::note::printable;
-use lovage::protocol::subject::{self, Control, Priority, TaskSubject};
-use lovage::protocol::task::TaskMessage;
-use lovage::protocol::{Headers, Stream, module, record};
+use lovage::protocol::subject::{self, Control, Priority, RecordName, RecordSubject, TaskSubject};
+use lovage::protocol::task::{Form, TaskMessage, read_composed};
+use lovage::protocol::{Headers, Stream, module, record, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -116,14 +117,60 @@ fn options() -> impl Strategy<Value = Options> {
 
 fn task_message() -> impl Strategy<Value = TaskMessage> {
     let traceparent = option::of("[a-f0-9-]{0,64}");
-    (task_ref(), value(), options(), 1..=ATTEMPTS_MAX, any::<bool>(), traceparent).prop_map(
-        |(task, input, options, attempt, recheck, traceparent)| TaskMessage {
+    let publish = (any::<bool>(), any::<bool>(), any::<bool>(), option::of(digest()));
+    (task_ref(), value(), options(), 1..=ATTEMPTS_MAX, publish, traceparent).prop_map(
+        |(task, input, options, attempt, (recheck, shielded, composed, digest), traceparent)| TaskMessage {
             signature: Signature { task, input, options },
             attempt,
             recheck,
+            shielded,
+            form: if composed { Form::Composed } else { Form::Plain },
+            digest,
             traceparent,
         },
     )
+}
+
+fn run_id() -> impl Strategy<Value = RunId> {
+    checked("[0-9a-hjkmnp-tv-z]{26}")
+}
+
+/// Steps as a flow makes them, and any other text that is one.
+fn step_id() -> impl Strategy<Value = StepId> {
+    prop_oneof![checked("0((-|_|~)[0-9]{1,4}|-[cusf]){0,6}"), checked("0[0-9a-z_~-]{0,40}")]
+}
+
+fn step_attempt() -> impl Strategy<Value = StepAttempt> {
+    (run_id(), step_id(), 1..=u32::MAX).prop_map(|(run, step, attempt)| StepAttempt { run, step, attempt })
+}
+
+fn task_key() -> impl Strategy<Value = TaskKey> {
+    prop_oneof![name().prop_map(TaskKey::Single), step_attempt().prop_map(TaskKey::Step)]
+}
+
+fn record_name() -> impl Strategy<Value = RecordName> {
+    prop_oneof![
+        Just(RecordName::Start),
+        any::<u32>().prop_map(RecordName::Cancel),
+        any::<u32>().prop_map(RecordName::End),
+        (step_id(), 1..=u32::MAX).prop_map(|(step, attempt)| RecordName::Step { step, attempt }),
+        (step_id(), name()).prop_map(|(step, what)| RecordName::Timer { step, what }),
+        (step_id(), name()).prop_map(|(step, what)| RecordName::Decided { step, what }),
+        (step_id(), any::<u32>()).prop_map(|(step, generation)| RecordName::Child { step, generation }),
+        name().prop_map(RecordName::Signal),
+        any::<u32>().prop_map(RecordName::Pause),
+        any::<u32>().prop_map(RecordName::Resume),
+        any::<u32>().prop_map(RecordName::Retry),
+    ]
+}
+
+fn step_outcome() -> impl Strategy<Value = StepOutcome> {
+    let end = prop_oneof![
+        value().prop_map(StepEnd::Succeeded),
+        value().prop_map(StepEnd::Replaced),
+        failure().prop_map(StepEnd::Failed),
+    ];
+    (end, usage()).prop_map(|(end, usage)| StepOutcome { end, usage })
 }
 
 fn json() -> impl Strategy<Value = serde_json::Value> {
@@ -142,8 +189,17 @@ fn json() -> impl Strategy<Value = serde_json::Value> {
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
-    (kind(), any::<String>(), option::of(any::<u32>()), option::of(json()), option::of(any::<u64>())).prop_map(
-        |(kind, message, attempt, detail, retry_after_ms)| Failure { kind, message, attempt, detail, retry_after_ms },
+    let place = (option::of(task_ref()), option::of(step_id()), option::of(any::<u32>()));
+    (kind(), any::<String>(), place, option::of(json()), option::of(any::<u64>())).prop_map(
+        |(kind, message, (task, step, attempt), detail, retry_after_ms)| Failure {
+            kind,
+            message,
+            task,
+            step,
+            attempt,
+            detail,
+            retry_after_ms,
+        },
     )
 }
 
@@ -229,12 +285,26 @@ fn task_like() -> impl Strategy<Value = String> {
     "lvg\\.[a-zA-Z*]{1,2}\\.(task|fire)\\.[a-z*]{1,2}\\.[+ ]?[0-9]{1,3}\\.[a-z>]{1,2}"
 }
 
+/// Subjects of attempts of steps, nearly.
+fn step_task_like() -> impl Strategy<Value = String> {
+    "lvg\\.(a|ctl)\\.task\\.q\\.5\\.[0z]{26}\\.0[-~_]?[0-9A]?\\.[+0]?[0-9]{1,2}(\\.1)?"
+}
+
+/// Subjects of records, nearly.
+fn record_like() -> impl Strategy<Value = String> {
+    "lvg\\.(a|ctl)\\.run\\.[0z*]\\.[0z]{26}\\.(start|step|timer|child|pause|end)(\\.(0|0-1|01|1|x)){0,3}"
+}
+
 /// Headers of the protocol's names, with values near and far from what they take.
 fn headers() -> impl Strategy<Value = Headers> {
     let names = [
         "Lovage-Task",
         "Lovage-Attempt",
         "Lovage-Recheck",
+        "Lovage-Shielded",
+        "Lovage-Form",
+        "Lovage-Digest",
+        "Lovage-Usage",
         "Lovage-Retry",
         "Lovage-Fuel",
         "Lovage-Memory",
@@ -267,6 +337,9 @@ fn headers() -> impl Strategy<Value = Headers> {
         "{\"attempts\":2,\"factor\":1e300}",
         "9999-12-31T23:59:60Z",
         "sha256: 1",
+        "composed",
+        "1 1 * 1 1 1",
+        "{\"text\":\"null\",\"elsewhere\":[]}",
         " 1 ",
         "\u{0}",
     ];
@@ -301,6 +374,8 @@ proptest! {
             for (place, problem) in [
                 TaskMessage::decode(&headers, &body).err(),
                 record::decode(&headers, &body).err(),
+                step::decode(&headers, &body).err(),
+                read_composed(&body).err(),
                 module::decode(&body).err(),
             ].into_iter().flatten().map(|rejection| (rejection.place, rejection.problem)) {
                 prop_assert!(!place.is_empty() && !problem.is_empty());
@@ -316,23 +391,52 @@ proptest! {
     }
 
     #[test]
-    fn a_subject_reads_back(tenant in name(), queue in name(), priority in 0..=9_u8, id in name()) {
-        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), id };
+    fn a_subject_reads_back(tenant in name(), queue in name(), priority in 0..=9_u8, key in task_key()) {
+        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), key };
         prop_assert_eq!(TaskSubject::read(&task.task()), Some(task.clone()));
         prop_assert_eq!(TaskSubject::read(&task.fire()), Some(task.clone()));
         prop_assert_eq!(Stream::of(&task.task()), Some(Stream::Task(task.tenant.clone())));
-        let TaskSubject { tenant, id, .. } = task;
-        prop_assert_eq!(Control::read(&subject::cancel(&tenant, &id)), Some(Control::Cancel(tenant.clone(), id.clone())));
-        prop_assert_eq!(Control::read(&subject::find(&tenant, &id)), Some(Control::Find(tenant, id)));
+        let TaskSubject { tenant, key, .. } = task;
+        prop_assert_eq!(Control::read(&subject::cancel(&tenant, &key)), Some(Control::Cancel(tenant.clone(), key.clone())));
+        prop_assert_eq!(Control::read(&subject::find(&tenant, &key)), Some(Control::Find(tenant, key)));
     }
 
     #[test]
-    fn whatever_a_subject_is_read_from_is_written_the_same(text in prop_oneof![hostile(), task_like()]) {
+    fn two_keys_never_share_a_subject(one in task_key(), other in task_key()) {
+        let tenant = Tenant::default_tenant();
+        let subjects = |key: &TaskKey| [subject::log(&tenant, key), subject::progress(&tenant, key), subject::cancel(&tenant, key)];
+        for (one_subject, other_subject) in subjects(&one).into_iter().zip(subjects(&other)) {
+            prop_assert_eq!(one_subject == other_subject, one == other);
+        }
+    }
+
+    #[test]
+    fn a_subject_of_a_record_reads_back(tenant in name(), run in run_id(), record in record_name()) {
+        let record = RecordSubject { tenant, run, record };
+        prop_assert_eq!(Stream::of(&record.to_string()), Some(Stream::Journal));
+        prop_assert_eq!(RecordSubject::read(&record.to_string()), Some(record));
+    }
+
+    #[test]
+    fn an_outcome_of_a_step_reads_back(written in step_outcome()) {
+        let (headers, body) = step::encode(&written);
+        prop_assert_eq!(step::decode(&headers, &body), Ok(written));
+    }
+
+    #[test]
+    fn whatever_a_subject_is_read_from_is_written_the_same(text in prop_oneof![hostile(), task_like(), step_task_like()]) {
         if let Some(task) = TaskSubject::read(&text) {
             prop_assert!([task.task(), task.fire()].contains(&text), "{} is another form of {:?}", text, task);
         }
-        if let Some(Control::Cancel(tenant, id)) = Control::read(&text) {
-            prop_assert_eq!(subject::cancel(&tenant, &id), text);
+        if let Some(Control::Cancel(tenant, key)) = Control::read(&text) {
+            prop_assert_eq!(subject::cancel(&tenant, &key), text);
+        }
+    }
+
+    #[test]
+    fn whatever_a_record_is_read_from_is_written_the_same(text in prop_oneof![hostile(), record_like()]) {
+        if let Some(record) = RecordSubject::read(&text) {
+            prop_assert_eq!(record.to_string(), text);
         }
     }
 
@@ -341,9 +445,18 @@ proptest! {
         let tenant: Tenant = "acme".parse().unwrap();
         let mut subjects = Vec::new();
         if let Ok(id) = text.parse::<TaskId>() {
-            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, id: id.clone() };
+            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, key: (&id).into() };
             subjects.extend([(place.task(), 6), (place.fire(), 6), (subject::schedule(&tenant, &id), 4), (subject::result(&tenant, &id), 4)]);
             subjects.extend([(subject::log(&tenant, &id), 4), (subject::progress(&tenant, &id), 5)]);
+        }
+        let run: RunId = "0".repeat(26).parse().unwrap();
+        if let Ok(step) = text.parse::<StepId>() {
+            subjects.push((subject::timer(&tenant, &run, &step, &"w".parse().unwrap()), 7));
+            let step = StepAttempt { run: run.clone(), step, attempt: 1 };
+            subjects.extend([(RecordSubject::outcome(&tenant, &step).to_string(), 8), (subject::log(&tenant, step), 6)]);
+        }
+        if let Ok(what) = text.parse() {
+            subjects.push((subject::timer(&tenant, &run, &StepId::root(), &what), 7));
         }
         if let (Ok(version), Ok(module)) = (text.parse::<Version>(), "m".parse()) {
             subjects.push((subject::module(&tenant, &module, &version), 5));

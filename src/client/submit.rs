@@ -83,6 +83,6 @@ impl Client {
 
     fn place(&self, id: &TaskId, place: &Place) -> TaskSubject {
         let Place { queue, priority } = place.clone();
-        TaskSubject { tenant: self.tenant.clone(), queue, priority, id: id.clone() }
+        TaskSubject { tenant: self.tenant.clone(), queue, priority, key: id.into() }
     }
 }

@@ -14,11 +14,13 @@ use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
 use crate::model::lifecycle::{self, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
-use crate::model::{Failure, Kind, Limits, Outcome, Timestamp};
+use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, TaskId, TaskKey, Timestamp};
+use crate::protocol::Headers;
 use crate::protocol::subject::TaskSubject;
-use crate::protocol::task::TaskMessage;
+use crate::protocol::task::{self, Form, TaskMessage};
 use crate::sandbox;
-use crate::store::{records, values};
+use crate::store::records;
+use crate::store::values::{self, Shelf};
 
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
@@ -30,10 +32,13 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
         warn!(subject = message.subject, "dropped a message whose subject names no task");
         return finish(lease.as_ref()).await;
     };
-    let span = info_span!("task", id = %subject.id, queue = %subject.queue, delivery = count);
+    let span = info_span!("task", id = %subject.key, queue = %subject.queue, delivery = count);
     let work = async {
         let attempt = Attempt { shared, subject: &subject, delivery: count, heard: Instant::now() };
-        attempt.settle(&message.headers, &message.payload).await;
+        match &subject.key {
+            TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
+            TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
+        }
         finish(lease.as_ref()).await;
     };
     let guarded = async {
@@ -74,21 +79,31 @@ async fn finish(lease: &dyn Lease) {
 }
 
 /// What is known of a delivery while it is handled.
-struct Attempt<'a> {
-    shared: &'a Arc<Shared>,
-    subject: &'a TaskSubject,
-    delivery: u64,
+pub(super) struct Attempt<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) subject: &'a TaskSubject,
+    pub(super) delivery: u64,
     heard: Instant,
+}
+
+/// What became of an attempt in the sandbox.
+pub(super) struct Ran {
+    pub(super) outcome: Outcome,
+    pub(super) usage: Usage,
+    /// Whether a word came to stop it.
+    pub(super) cancelled: bool,
+    /// Whether its output is described as something other than JSON.
+    pub(super) binary: bool,
 }
 
 impl Attempt<'_> {
     /// Decides, runs and commits.
-    async fn settle(&self, headers: &crate::protocol::Headers, payload: &Bytes) {
+    async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) {
         let message = match TaskMessage::decode(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
-                return self.end(1, 0, End::Failed(failure)).await;
+                return self.end(id, (1, 0), End::Failed(failure)).await;
             }
         };
         let seen = Seen {
@@ -97,31 +112,25 @@ impl Attempt<'_> {
             recheck: message.recheck,
             expires: message.signature.options.expires,
         };
-        let record = if seen.needs_record() { self.record().await } else { None };
+        let record = if seen.needs_record() { self.record(id).await } else { None };
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
         let now = self.shared.broker.clock.now();
         match lifecycle::on_delivery(&seen, record.as_ref().map(|stored| &stored.record), now) {
             Verdict::Drop => debug!("dropped a delivery of a task that has ended"),
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
-            Verdict::Settle(end) => self.end(seen.attempt, expected, end).await,
-            Verdict::Run => self.run(&message, expected).await,
+            Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end).await,
+            Verdict::Run => self.run(id, &message, expected).await,
         }
     }
 
-    async fn record(&self) -> Option<records::StoredRecord> {
-        let read = || records::read(&self.shared.broker, &self.subject.tenant, &self.subject.id);
+    async fn record(&self, id: &TaskId) -> Option<records::StoredRecord> {
+        let read = || records::read(&self.shared.broker, &self.subject.tenant, id);
         Patience::default().insist("read the record", read).await.unwrap_or_default()
     }
 
-    async fn run(&self, message: &TaskMessage, expected: u64) {
-        let span = info_span!(
-            "attempt",
-            task = %message.signature.task,
-            attempt = message.attempt,
-            traceparent = message.traceparent.as_deref(),
-        );
-        let (outcome, usage) = self.invoke(message).instrument(span).await;
-        let (id, policy) = (&self.subject.id, &message.signature.options.retry);
+    async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
+        let Ran { outcome, usage, .. } = self.invoke(message).await;
+        let policy = &message.signature.options.retry;
         let now = self.shared.broker.clock.now();
         let record = match lifecycle::on_outcome(outcome, policy, id, message.attempt, now) {
             Commit::Succeed(output) => {
@@ -137,11 +146,12 @@ impl Attempt<'_> {
         // A lease that was extended in time is still ours; only after a stall longer than a lease may another host have been
         // here. Reading first then keeps a late outcome from being heard by a caller although it is refused.
         let expected = (self.heard.elapsed() < self.shared.config.lease).then_some(expected);
-        self.commit(message, expected, record).await;
+        self.commit(id, message, expected, record).await;
     }
 
-    async fn commit(&self, message: &TaskMessage, expected: Option<u64>, record: Record) {
-        let written = commit::commit(&self.shared.broker, self.subject, message.attempt, &record, expected).await;
+    async fn commit(&self, id: &TaskId, message: &TaskMessage, expected: Option<u64>, record: Record) {
+        let task = (&self.subject.tenant, id);
+        let written = commit::commit(&self.shared.broker, task, message.attempt, &record, expected).await;
         match (written, record) {
             (Written::Committed, Record::Retrying { next, due, .. })
             | (Written::Lost(Standing::Superseded { next, due }), _) => self.schedule(message, next, due).await,
@@ -153,13 +163,12 @@ impl Attempt<'_> {
     }
 
     /// Commits an end of a task that did not run here.
-    async fn end(&self, attempt: u32, expected: u64, end: End) {
-        let usage =
-            Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() };
+    async fn end(&self, id: &TaskId, (attempt, expected): (u32, u64), end: End) {
+        let usage = self.no_usage(attempt);
         info!(state = %end.state(), failure = end.failure().map(tracing::field::display), "ended without running");
         let record = Record::Settled(Settled { end, usage });
-        if commit::commit(&self.shared.broker, self.subject, attempt, &record, Some(expected)).await
-            == Written::Committed
+        let task = (&self.subject.tenant, id);
+        if commit::commit(&self.shared.broker, task, attempt, &record, Some(expected)).await == Written::Committed
             && let Record::Settled(settled) = &record
         {
             self.shared.metrics.settled(settled);
@@ -170,29 +179,44 @@ impl Attempt<'_> {
         commit::schedule(&self.shared.broker, self.subject, message, next, due).await;
     }
 
+    /// The usage of an attempt that has not run.
+    pub(super) fn no_usage(&self, attempt: u32) -> Usage {
+        Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
+    }
+
     /// Runs the attempt in the sandbox.
-    async fn invoke(&self, message: &TaskMessage) -> (Outcome, Usage) {
-        let mut usage = Usage {
-            attempt: message.attempt,
-            delivery: self.delivery,
-            host: Some(self.shared.config.id.clone()),
-            ..Usage::default()
-        };
+    pub(super) async fn invoke(&self, message: &TaskMessage) -> Ran {
+        let span = info_span!(
+            "attempt",
+            task = %message.signature.task,
+            attempt = message.attempt,
+            traceparent = message.traceparent.as_deref(),
+        );
+        self.invoke_within(message).instrument(span).await
+    }
+
+    async fn invoke_within(&self, message: &TaskMessage) -> Ran {
+        let mut usage = self.no_usage(message.attempt);
         let cancel = sandbox::Cancel::default();
         let _entry = self.shared.running.enter(self.subject, cancel.clone());
         let (module, input) = match self.prepare(message).await {
             Ok(prepared) => prepared,
-            Err(failure) => return (Outcome::Failed(failure), usage),
+            Err(failure) => {
+                let outcome = Outcome::Failed(failure);
+                return Ran { outcome, usage, cancelled: cancel.is_cancelled(), binary: false };
+            }
         };
+        let task = module.record.task(&message.signature.task.task);
+        let binary = task.and_then(|task| task.media_type.as_deref()).is_some_and(|media| !media.ends_with("json"));
         let (notes, heard) = mpsc::channel(notes::NOTES_MAX);
-        let invocation = self.invocation(message, &module, input, notes, cancel);
+        let invocation = self.invocation(message, &module, input, notes, cancel.clone());
         let invoke = self.shared.sandbox.invoke(module.code, invocation);
         let report = notes::forward(&self.shared.broker, self.subject, message.attempt, heard, invoke).await;
         usage.fuel = report.fuel_used;
         usage.memory_bytes = report.memory_peak_bytes;
         usage.duration_us = u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX);
         debug!(fuel = usage.fuel, duration_us = usage.duration_us, notes_dropped = report.notes_dropped, "ran");
-        (report.outcome, usage)
+        Ran { outcome: report.outcome, usage, cancelled: cancel.is_cancelled(), binary }
     }
 
     async fn prepare(&self, message: &TaskMessage) -> Result<(Loaded, Bytes), Failure> {
@@ -203,8 +227,38 @@ impl Attempt<'_> {
                 format!("module {}@{} has no task {:?}", task.module, module.record.version, task.task.as_str());
             return Err(Failure::new(Kind::TaskMissing, message));
         }
-        let input = values::fetch(&self.shared.broker, &self.subject.tenant, &message.signature.input).await?;
-        Ok((module, input))
+        if let Some(pinned) = &message.digest
+            && *pinned != module.record.digest
+        {
+            let ModuleRecord { version, digest, .. } = &*module.record;
+            let message = format!(
+                "module {}@{version} has the digest {digest}, not {pinned}, which the run began with",
+                task.module
+            );
+            return Err(Failure::new(Kind::ModuleMissing, message));
+        }
+        Ok((module, self.input(message).await?))
+    }
+
+    /// The whole input, wherever it stands.
+    async fn input(&self, message: &TaskMessage) -> Result<Bytes, Failure> {
+        let (broker, shelf) = (&self.shared.broker, self.shelf());
+        let input = values::fetch(broker, shelf, &message.signature.input).await?;
+        match message.form {
+            Form::Plain => Ok(input),
+            Form::Composed => match task::read_composed(&input) {
+                Ok(composed) => values::put_together(broker, shelf, &composed).await,
+                Err(rejection) => Err(Failure::new(Kind::BadInput, rejection.to_string())),
+            },
+        }
+    }
+
+    /// Where the task's values are kept.
+    pub(super) fn shelf(&self) -> Shelf<'_> {
+        match &self.subject.key {
+            TaskKey::Single(_) => Shelf::from(&self.subject.tenant),
+            TaskKey::Step(step) => Shelf::of_run(&self.subject.tenant, &step.run),
+        }
     }
 
     fn invocation(
@@ -216,16 +270,19 @@ impl Attempt<'_> {
         cancel: sandbox::Cancel,
     ) -> sandbox::Invocation {
         let options = &message.signature.options;
-        let id = &self.subject.id;
+        let (task_id, run, step) = match &self.subject.key {
+            TaskKey::Single(id) => (id.to_string(), None, None),
+            TaskKey::Step(step) => (step.task_id(), Some(step.run.to_string()), Some(step.step.to_string())),
+        };
         sandbox::Invocation {
             attempt: sandbox::Attempt {
-                task_id: id.clone(),
+                idempotency_key: options.idempotency_key.clone().unwrap_or_else(|| task_id.clone()),
+                task_id,
                 task: message.signature.task.task.clone(),
                 tenant: self.subject.tenant.clone(),
                 attempt: message.attempt,
-                idempotency_key: options.idempotency_key.clone().unwrap_or_else(|| id.as_str().to_owned()),
-                run_id: None,
-                step: None,
+                run_id: run,
+                step,
                 labels: options.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             },
             input,

@@ -4,8 +4,8 @@
 
 use crate::broker::patience::Patience;
 use crate::broker::{Broker, Publish, Schedule};
-use crate::model::Timestamp;
 use crate::model::lifecycle::{Record, Standing, standing};
+use crate::model::{TaskId, Tenant, Timestamp};
 use crate::protocol::subject::{self, TaskSubject};
 use crate::protocol::task::TaskMessage;
 use crate::store::records;
@@ -23,19 +23,19 @@ pub(super) enum Written {
 /// look first). A conflict is decided by what is stored.
 pub(super) async fn commit(
     broker: &Broker,
-    task: &TaskSubject,
+    (tenant, id): (&Tenant, &TaskId),
     attempt: u32,
     record: &Record,
     mut expected: Option<u64>,
 ) -> Written {
     loop {
         if let Some(expected) = expected {
-            let write = || records::write(broker, &task.tenant, &task.id, record, expected);
+            let write = || records::write(broker, tenant, id, record, expected);
             if Patience::default().insist("commit the outcome", write).await.is_ok() {
                 return Written::Committed;
             }
         }
-        let read = || records::read(broker, &task.tenant, &task.id);
+        let read = || records::read(broker, tenant, id);
         let Ok(winner) = Patience::default().insist("read the record", read).await else { continue };
         match standing(attempt, winner.as_ref().map(|winner| &winner.record)) {
             Standing::Current => expected = Some(winner.map_or(0, |winner| winner.sequence)),
@@ -56,7 +56,7 @@ pub(super) async fn schedule(broker: &Broker, task: &TaskSubject, message: &Task
 fn scheduled(task: &TaskSubject, message: &TaskMessage, due: Timestamp) -> Publish {
     let (headers, payload) = message.encode();
     Publish {
-        subject: subject::schedule(&task.tenant, &task.id),
+        subject: subject::schedule(&task.tenant, &task.key),
         headers,
         payload,
         schedule: Some(Schedule { at: due, target: task.fire() }),

@@ -5,12 +5,14 @@
 //! | `lane` | one queue: slots, deliveries, drain |
 //! | `attempt` | one delivery, from its message to its acknowledgement |
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
+//! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
 //! | `running` | what runs here: found, cancelled and handed back by id |
 //! | `notes` | guests' log lines and progress, on their way to the broker |
 //!
 //! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
-//! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle), not here. A host knows no workflow.
+//! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle) and, for a step's attempt, in
+//! [`step_life`](crate::model::step_life), not here. A host knows no workflow.
 
 mod attempt;
 mod catalogue;
@@ -18,6 +20,7 @@ mod commit;
 mod lane;
 mod notes;
 mod running;
+mod step;
 
 use std::sync::Arc;
 use std::time::Duration;

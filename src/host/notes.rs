@@ -42,11 +42,11 @@ pub(super) async fn forward(
 async fn send(broker: &Broker, task: &TaskSubject, attempt: u32, note: Note) {
     let (subject, body) = match note {
         Note::Log { level, message, at } => {
-            (subject::log(&task.tenant, &task.id), json(&LogLine { at, attempt, level, message }))
+            (subject::log(&task.tenant, &task.key), json(&LogLine { at, attempt, level, message }))
         }
         Note::Progress { done, total, note } => {
             let at = broker.clock.now();
-            (subject::progress(&task.tenant, &task.id), json(&Progress { at, attempt, done, total, note }))
+            (subject::progress(&task.tenant, &task.key), json(&Progress { at, attempt, done, total, note }))
         }
     };
     // A log line is not worth holding up a task for.

@@ -1,4 +1,4 @@
-//! What runs on this host: found and cancelled by id.
+//! What runs on this host: found and cancelled by its key.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use tracing::{info, warn};
 
 use super::Shared;
 use crate::broker::patience::Patience;
-use crate::model::{TaskId, Tenant};
+use crate::model::{TaskKey, Tenant};
 use crate::protocol::Headers;
-use crate::protocol::subject::{Control, TaskSubject};
+use crate::protocol::subject::{self, Control, TaskSubject};
 use crate::sandbox::Cancel;
 
-type Entries = HashMap<(Tenant, TaskId), Cancel>;
+type Entries = HashMap<(Tenant, TaskKey), Cancel>;
 
 /// The tasks that run here. A task that is delivered twice to one host has one entry, of the later delivery.
 #[derive(Default)]
@@ -23,19 +23,19 @@ pub(super) struct Running(Arc<Mutex<Entries>>);
 /// A task's place among those that run; it leaves when this is dropped.
 pub(super) struct Entry {
     entries: Arc<Mutex<Entries>>,
-    key: (Tenant, TaskId),
+    key: (Tenant, TaskKey),
 }
 
 impl Running {
     /// Enters a task.
     pub(super) fn enter(&self, task: &TaskSubject, cancel: Cancel) -> Entry {
-        let key = (task.tenant.clone(), task.id.clone());
+        let key = (task.tenant.clone(), task.key.clone());
         lock(&self.0).insert(key.clone(), cancel);
         Entry { entries: Arc::clone(&self.0), key }
     }
 
-    fn find(&self, tenant: Tenant, id: TaskId) -> Option<Cancel> {
-        lock(&self.0).get(&(tenant, id)).cloned()
+    fn find(&self, tenant: Tenant, key: TaskKey) -> Option<Cancel> {
+        lock(&self.0).get(&(tenant, key)).cloned()
     }
 }
 
@@ -52,7 +52,7 @@ fn lock(entries: &Mutex<Entries>) -> std::sync::MutexGuard<'_, Entries> {
 
 /// Listens for words to hosts for as long as the host runs.
 pub(super) async fn listen(shared: &Shared) {
-    let subject = format!("lvg.ctl.*.{}.*", shared.config.tenant);
+    let subject = subject::control(&shared.config.tenant);
     let mut patience = Patience::default();
     loop {
         match shared.broker.bus.listen(&subject).await {
@@ -70,14 +70,14 @@ pub(super) async fn listen(shared: &Shared) {
 
 async fn obey(shared: &Shared, word: Option<Control>, reply: Option<String>) {
     match word {
-        Some(Control::Cancel(tenant, id)) => {
-            if let Some(cancel) = shared.running.find(tenant, id.clone()) {
-                info!(%id, "cancelled");
+        Some(Control::Cancel(tenant, key)) => {
+            if let Some(cancel) = shared.running.find(tenant, key.clone()) {
+                info!(%key, "cancelled");
                 cancel.cancel();
             }
         }
-        Some(Control::Find(tenant, id)) => {
-            if let (Some(_), Some(reply)) = (shared.running.find(tenant, id), reply) {
+        Some(Control::Find(tenant, key)) => {
+            if let (Some(_), Some(reply)) = (shared.running.find(tenant, key), reply) {
                 let host = Bytes::copy_from_slice(shared.config.id.as_str().as_bytes());
                 if let Err(error) = shared.broker.bus.send(&reply, Headers::new(), host).await {
                     warn!(%error, "failed to say what runs here");

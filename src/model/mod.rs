@@ -5,6 +5,7 @@
 
 pub mod datum;
 pub mod digest;
+pub mod key;
 pub mod level;
 pub mod lifecycle;
 pub mod limits;
@@ -14,15 +15,18 @@ pub mod outcome;
 pub mod retry;
 pub mod signature;
 pub mod step;
+pub mod step_life;
 pub mod time;
 
 pub use datum::Datum;
 pub use digest::Digest;
+pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version,
+    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, SignalId, SignalName, StepName, TaskId, TaskName,
+    TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;

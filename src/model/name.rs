@@ -209,6 +209,21 @@ checked_text!(
     SIGNAL_RULE
 );
 checked_text!(
+    /// One signal that was sent to a run. Ours are ULIDs in lower case; whoever sends one chooses its id, so that sending it
+    /// twice is sending it once.
+    SignalId,
+    "signal id",
+    is_name,
+    NAME_RULE
+);
+checked_text!(
+    /// What tells the timers, and the decisions, of one step apart.
+    Word,
+    "word",
+    is_name,
+    NAME_RULE
+);
+checked_text!(
     /// One execution of a flow: a ULID in lower case.
     RunId,
     "run id",

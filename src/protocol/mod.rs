@@ -6,6 +6,7 @@ pub mod headers;
 pub mod module;
 pub mod note;
 pub mod record;
+pub mod step;
 pub mod stream;
 pub mod subject;
 pub mod task;

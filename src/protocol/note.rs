@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Level, Timestamp};
 
-/// A line of a guest's log, on `lvg.<t>.log.<id>`.
+/// A line of a guest's log, on `lvg.<t>.log.<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When the guest wrote it, by the host's clock.
@@ -17,7 +17,7 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// How far a guest is, on `lvg.<t>.ev.progress.<id>`.
+/// How far a guest is, on `lvg.<t>.ev.progress.<key>`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// When, by the host's clock.

@@ -1,16 +1,19 @@
 //! The message that asks for a task: its body is the input itself, everything else is in headers, so that any NATS client can
 //! submit one.
 
+use std::borrow::Cow;
 use std::str::FromStr;
 
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 
 use super::{Headers, Rejection};
+use crate::model::datum::Elsewhere;
 use crate::model::limits::{FuelWish, Off, Wish};
 use crate::model::retry::ATTEMPTS_MAX;
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::{format_duration, parse_duration};
-use crate::model::{Digest, Policy, Signature, TaskRef, Timestamp, Value};
+use crate::model::{Datum, Digest, Policy, Signature, TaskRef, Timestamp, Value};
 
 /// `module/task` or `module@version/task`. The only header that a task needs.
 pub const TASK: &str = "Lovage-Task";
@@ -34,11 +37,27 @@ pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
 pub const LABELS: &str = "Lovage-Labels";
 /// `sha256:<digest> <size>`: the input (or output) is in the object store and the body is empty.
 pub const VALUE: &str = "Lovage-Value";
+/// Present on a compensation and its retries: a cancel of the run does not stop it.
+pub const SHIELDED: &str = "Lovage-Shielded";
+/// `composed`: the input is a [`Datum`] as [`compose`] writes it, which the host puts together.
+pub const FORM: &str = "Lovage-Form";
+/// The digest that the module must have: the one that a run was started with.
+pub const DIGEST: &str = "Lovage-Digest";
 /// W3C trace context.
 pub const TRACEPARENT: &str = "traceparent";
 
 /// The longest idempotency key, in bytes.
 pub const IDEMPOTENCY_KEY_LEN_MAX: usize = 256;
+
+/// How the bytes of an input are to be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// They are the input.
+    #[default]
+    Plain,
+    /// They are JSON of which parts stand elsewhere ([`compose`]).
+    Composed,
+}
 
 /// A task as it is queued.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +68,12 @@ pub struct TaskMessage {
     pub attempt: u32,
     /// Whether this is not the first submit.
     pub recheck: bool,
+    /// Whether it runs although its run was cancelled.
+    pub shielded: bool,
+    /// How the bytes of the input are to be read.
+    pub form: Form,
+    /// The digest that the module must have.
+    pub digest: Option<Digest>,
     /// W3C trace context of the submitter.
     pub traceparent: Option<String>,
 }
@@ -57,7 +82,15 @@ impl TaskMessage {
     /// The first submit of a signature.
     #[must_use]
     pub const fn first(signature: Signature) -> Self {
-        Self { signature, attempt: 1, recheck: false, traceparent: None }
+        Self {
+            signature,
+            attempt: 1,
+            recheck: false,
+            shielded: false,
+            form: Form::Plain,
+            digest: None,
+            traceparent: None,
+        }
     }
 
     /// Headers and body of the message. What has its default value is left out.
@@ -70,6 +103,15 @@ impl TaskMessage {
         }
         if self.recheck {
             headers.set(RECHECK, "1");
+        }
+        if self.shielded {
+            headers.set(SHIELDED, "1");
+        }
+        if let Some(digest) = &self.digest {
+            headers.set(DIGEST, digest.to_string());
+        }
+        if self.form == Form::Composed {
+            headers.set(FORM, "composed");
         }
         encode_options(options, &mut headers);
         if let Some(traceparent) = &self.traceparent {
@@ -90,14 +132,49 @@ impl TaskMessage {
         if !(1..=ATTEMPTS_MAX).contains(&attempt) {
             return Err(Rejection::new(ATTEMPT, "it takes a number from 1 to 1000"));
         }
+        let form = match headers.value(FORM) {
+            None => Form::Plain,
+            Some("composed") => Form::Composed,
+            Some(_) => return Err(Rejection::new(FORM, "it takes composed")),
+        };
         let signature = Signature { task, input: decode_value(headers, body)?, options: decode_options(headers)? };
         Ok(Self {
             signature,
             attempt,
             recheck: headers.value(RECHECK).is_some(),
+            shielded: headers.value(SHIELDED).is_some(),
+            form,
+            digest: parsed(headers, DIGEST)?,
             traceparent: headers.value(TRACEPARENT).filter(|text| text.len() <= 64).map(str::to_owned),
         })
     }
+}
+
+/// A composed input as it stands in a message.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Composed<'a> {
+    #[serde(borrow)]
+    text: Cow<'a, str>,
+    elsewhere: Cow<'a, [Elsewhere]>,
+}
+
+/// The bytes of an input that a host puts together: `{"text": "...", "elsewhere": [{"at", "digest", "size"}]}`.
+#[must_use]
+pub fn compose(input: &Datum) -> Bytes {
+    let text = String::from_utf8_lossy(input.text());
+    serde_json::to_vec(&Composed { text, elsewhere: Cow::Borrowed(input.elsewhere()) }).unwrap_or_default().into()
+}
+
+/// Reads what [`compose`] wrote.
+///
+/// # Errors
+/// Bytes of another form, and parts that have no place in the text.
+pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
+    let Composed { text, elsewhere } =
+        serde_json::from_slice(body).map_err(|error| Rejection::new("composed input", error))?;
+    let text = Bytes::from(text.into_owned());
+    Datum::of_parts(&text, elsewhere.into_owned()).map_err(|error| Rejection::new("composed input", error))
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
@@ -229,7 +306,15 @@ mod tests {
             idempotency_key: Some("k".into()),
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
         };
-        let message = TaskMessage { signature, attempt: 2, recheck: true, traceparent: Some("00-ab-cd-01".into()) };
+        let message = TaskMessage {
+            attempt: 2,
+            recheck: true,
+            shielded: true,
+            form: Form::Composed,
+            digest: Some(Digest::of(b"abc")),
+            traceparent: Some("00-ab-cd-01".into()),
+            ..TaskMessage::first(signature)
+        };
         let (headers, body) = message.encode();
         let golden = include_str!("../../tests/golden/task-v1.txt");
         let text: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -250,6 +335,8 @@ mod tests {
             (EXPIRES, "tomorrow", "it takes RFC 3339"),
             (LABELS, "a", "key=value"),
             (VALUE, "sha256:00 3", "sha256:<digest>"),
+            (FORM, "torn", "it takes composed"),
+            (DIGEST, "abc", ""),
         ] {
             let error = TaskMessage::decode(&bare().with(name, value), &Bytes::new()).unwrap_err();
             assert_eq!(error.place, name);
@@ -259,12 +346,28 @@ mod tests {
         assert!(missing.to_string().starts_with("Lovage-Task: is missing"), "{missing}");
     }
 
+    #[test]
+    fn a_composed_input_has_a_golden_form() {
+        let part = Datum::stored(Digest::of(b"abc"), 3);
+        let input = Datum::array([&Datum::of_json(&"a\"ü".into()), &part]);
+        let body = compose(&input);
+        let digest = "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let golden = format!(r#"{{"text":"[\"a\\\"ü\",null]","elsewhere":[{{"at":9,"digest":"{digest}","size":3}}]}}"#);
+        assert_eq!(std::str::from_utf8(&body).unwrap(), golden);
+        assert_eq!(read_composed(&body).unwrap(), input);
+        let misplaced = golden.replace(r#""at":9"#, r#""at":8"#);
+        for bad in ["null", "{}", r#"{"text":"{","elsewhere":[]}"#, &misplaced] {
+            let error = read_composed(&Bytes::copy_from_slice(bad.as_bytes())).unwrap_err();
+            assert_eq!(error.place, "composed input", "{bad}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_header_makes_the_reader_panic(name in "[A-Za-z-]{1,24}", value in "\\PC{0,80}") {
             let headers = bare().with(&name, value.clone());
             drop(TaskMessage::decode(&headers, &Bytes::new()));
-            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, VALUE] {
+            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, VALUE, FORM, DIGEST] {
                 drop(TaskMessage::decode(&bare().with(name, value.clone()), &Bytes::new()));
             }
         }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::model::module::Manifest;
-use crate::model::{Level, Limits, Outcome, TaskId, TaskName, Tenant, Timestamp};
+use crate::model::{Level, Limits, Outcome, TaskName, Tenant, Timestamp};
 
 /// One call into a fresh instance of a module.
 #[derive(Clone, Debug)]
@@ -33,8 +33,8 @@ pub struct Invocation {
 /// What is being run: the same words as `attempt-info` of the guest's contract.
 #[derive(Clone, Debug)]
 pub struct Attempt {
-    /// The submitted call.
-    pub task_id: TaskId,
+    /// The id of the submitted call; `<run>/<step>` for a step.
+    pub task_id: String,
     /// The task within its module.
     pub task: TaskName,
     /// Whose it is.
@@ -53,9 +53,9 @@ pub struct Attempt {
 
 impl Attempt {
     /// What a module may know while it describes itself: nothing of any tenant.
-    pub(super) fn describing(task_id: TaskId) -> Self {
+    pub(super) fn describing() -> Self {
         Self {
-            task_id,
+            task_id: "describe".to_owned(),
             task: TaskName::run(),
             tenant: Tenant::default_tenant(),
             attempt: 1,

@@ -118,7 +118,7 @@ impl Sandbox {
         let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
         self.on_own_threads(async move {
             let Linked::Task(pre) = &module.linked else { return Ok(Vec::new()) };
-            let invocation = describing()?;
+            let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
             let mut store =
                 guest::store(&inner.engine, module.contract(), invocation).map_err(Error::engine("make a store"))?;
@@ -199,11 +199,10 @@ fn platform_fault(code: &'static str) -> Failure {
 }
 
 /// The call of `describe`, under limits of its own.
-fn describing() -> Result<Invocation, Error> {
+fn describing() -> Invocation {
     let (notes, _) = mpsc::channel(1);
-    let id = "describe".parse().map_err(|error| Error::Engine { doing: "name a call", message: format!("{error}") })?;
-    Ok(Invocation {
-        attempt: Attempt::describing(id),
+    Invocation {
+        attempt: Attempt::describing(),
         input: Bytes::new(),
         limits: Limits {
             fuel: Some(DESCRIBE_FUEL),
@@ -217,7 +216,7 @@ fn describing() -> Result<Invocation, Error> {
         now: Timestamp::default(),
         notes,
         cancel: Cancel::default(),
-    })
+    }
 }
 
 /// A list of constants: a second of the slowest loop is plenty, even for an interpreter that starts first.

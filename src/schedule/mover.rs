@@ -96,13 +96,13 @@ async fn carry(broker: &Broker, delivery: Delivery) {
     };
     let done = match publish(broker, &task, &delivery).await {
         Ok(()) => {
-            debug!(id = %task.id, "a task is due");
+            debug!(id = %task.key, "a task is due");
             delivery.lease.finish().await
         }
         // The attempt before this one has not been acknowledged yet, or the queue is full: the message stays here.
         Err(Error::Occupied { .. } | Error::Full { .. }) => delivery.lease.hand_back(OCCUPIED_WAIT).await,
         Err(error) => {
-            info!(%error, id = %task.id, "failed to queue a task that is due, trying again");
+            info!(%error, id = %task.key, "failed to queue a task that is due, trying again");
             delivery.lease.hand_back(OCCUPIED_WAIT).await
         }
     };
@@ -122,7 +122,7 @@ async fn publish(broker: &Broker, task: &TaskSubject, delivery: &Delivery) -> Re
         headers: headers.with(RECHECK, "1"),
         payload: message.payload.clone(),
         // A fire that is delivered twice is queued once, even if its task was fast.
-        message_id: Some(format!("{}/{}/{attempt}/{}", task.tenant, task.id, message.sequence)),
+        message_id: Some(format!("{}/{}/{attempt}/{}", task.tenant, task.key, message.sequence)),
         ..Publish::default()
     };
     broker.streams.publish(publish).await.map(drop)

@@ -41,10 +41,8 @@ pub async fn get(broker: &Broker, tenant: &Tenant, run: &RunId, part: &Elsewhere
     if size > VALUE_BYTES_MAX {
         return Err(Missing::TooLarge(size));
     }
-    let places = [
-        (Bucket::RunValues, name(tenant, run, &digest)),
-        (Bucket::Values, format!("{tenant}/{}", digest.hex())),
-    ];
+    let places =
+        [(Bucket::RunValues, name(tenant, run, &digest)), (Bucket::Values, format!("{tenant}/{}", digest.hex()))];
     for (bucket, name) in places {
         let Some(reader) = broker.objects.open(bucket, &name).await? else { continue };
         let mut bytes = Vec::new();
@@ -162,7 +160,9 @@ mod tests {
     #[tokio::test]
     async fn what_is_large_is_moved_elsewhere_and_comes_back() {
         let (broker, tenant, run) = (Memory::new().broker(), Tenant::default_tenant(), RUN.parse().unwrap());
-        for (size, stored) in [(10, false), (VALUE_INLINE_MAX - 2, false), (VALUE_INLINE_MAX - 1, true), (3 << 20, true)] {
+        for (size, stored) in
+            [(10, false), (VALUE_INLINE_MAX - 2, false), (VALUE_INLINE_MAX - 1, true), (3 << 20, true)]
+        {
             let mut event = signal(&text(size));
             slim(&broker, &tenant, &run, &mut event).await.unwrap();
             let value = payload(&mut event);
@@ -186,7 +186,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_value_is_a_runs_own_until_it_is_carried_over() {
-        let (broker, tenant, run): (_, _, RunId) = (Memory::new().broker(), Tenant::default_tenant(), RUN.parse().unwrap());
+        let (broker, tenant, run): (_, _, RunId) =
+            (Memory::new().broker(), Tenant::default_tenant(), RUN.parse().unwrap());
         let other: RunId = RUN.replace('7', "8").parse().unwrap();
         let value = put(&broker, &tenant, &run, &text(5)).await.unwrap();
         assert!(matches!(whole(&broker, &tenant, &other, &value).await, Err(Missing::Gone { .. })));

@@ -1,45 +1,94 @@
 //! Values above the inline limit: stored once in the object store, under their digest, without the task noticing.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::io::AsyncReadExt as _;
 
 use crate::broker::patience::Patience;
 use crate::broker::{Broker, Error};
 use crate::model::outcome::VALUE_INLINE_MAX;
-use crate::model::{Digest, Failure, Kind, Tenant, Value};
+use crate::model::{Datum, Digest, Failure, Kind, RunId, Tenant, Value};
 use crate::protocol::stream::{Bucket, RESULT_TTL};
 
 /// The largest value: what a guest may return by default, and its input.
 pub const VALUE_BYTES_MAX: u64 = 64 << 20;
 
-fn name(tenant: &Tenant, digest: &Digest) -> String {
-    format!("{tenant}/{}", digest.hex())
+/// Parts of one input that are loaded at a time: enough to hide the broker's distance.
+const PARTS_AT_ONCE: usize = 8;
+
+/// Where the values of a task are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Shelf<'a> {
+    tenant: &'a Tenant,
+    run: Option<&'a RunId>,
+}
+
+/// Where the values of single tasks are kept, for two days.
+impl<'a> From<&'a Tenant> for Shelf<'a> {
+    fn from(tenant: &'a Tenant) -> Self {
+        Self { tenant, run: None }
+    }
+}
+
+impl<'a> Shelf<'a> {
+    /// Where the values of a run are kept, for as long as the run.
+    #[must_use]
+    pub const fn of_run(tenant: &'a Tenant, run: &'a RunId) -> Self {
+        Self { tenant, run: Some(run) }
+    }
+
+    const fn bucket(self) -> Bucket {
+        match self.run {
+            Some(_) => Bucket::RunValues,
+            None => Bucket::Values,
+        }
+    }
+
+    fn name(self, digest: &Digest) -> String {
+        let Self { tenant, run } = self;
+        match run {
+            Some(run) => format!("{tenant}/{run}/{}", digest.hex()),
+            None => format!("{tenant}/{}", digest.hex()),
+        }
+    }
+
+    /// How long ago an object may have been stored that a new reference to it can rely on. One that expires does so at twice a
+    /// result's age: one that is younger than a result outlives every result that will refer to it.
+    const fn reliable_for(self) -> Option<std::time::Duration> {
+        match self.run {
+            Some(_) => None,
+            None => Some(RESULT_TTL),
+        }
+    }
 }
 
 /// The value of `bytes`, which are stored if they are many.
 ///
 /// # Errors
 /// What the object store fails with.
-pub async fn put(broker: &Broker, tenant: &Tenant, bytes: Bytes) -> Result<Value, Error> {
+pub async fn put(broker: &Broker, shelf: impl Into<Shelf<'_>>, bytes: Bytes) -> Result<Value, Error> {
     if bytes.len() <= VALUE_INLINE_MAX {
         return Ok(Value::Inline(bytes));
     }
+    let shelf = shelf.into();
     let digest = Digest::of(&bytes);
-    let name = name(tenant, &digest);
+    let name = shelf.name(&digest);
     let size = bytes.len() as u64;
-    // An object expires at twice a result's age: one that is young enough outlives every result that will refer to it.
-    let known = broker.objects.info(Bucket::Values, &name).await?;
-    let fresh = known.is_some_and(|info| info.size == size && broker.clock.now().since(info.time) < RESULT_TTL);
-    if !fresh {
-        broker.objects.put(Bucket::Values, &name, &mut bytes.as_ref()).await?;
+    let known = broker.objects.info(shelf.bucket(), &name).await?;
+    let young = |time| shelf.reliable_for().is_none_or(|age| broker.clock.now().since(time) < age);
+    if !known.is_some_and(|info| info.size == size && young(info.time)) {
+        broker.objects.put(shelf.bucket(), &name, &mut bytes.as_ref()).await?;
     }
     Ok(Value::Stored { digest, size })
 }
 
 /// The same for a value that must not be lost: tried for as long as it takes.
-pub(crate) async fn keep(broker: &Broker, tenant: &Tenant, bytes: Bytes) -> Value {
+pub(crate) async fn keep(broker: &Broker, shelf: impl Into<Shelf<'_>>, bytes: Bytes) -> Value {
+    let shelf = shelf.into();
     loop {
-        let stored = Patience::default().insist("store an output", || put(broker, tenant, bytes.clone())).await;
+        let stored = Patience::default().insist("store an output", || put(broker, shelf, bytes.clone())).await;
         if let Ok(value) = stored {
             return value;
         }
@@ -50,7 +99,9 @@ pub(crate) async fn keep(broker: &Broker, tenant: &Tenant, bytes: Bytes) -> Valu
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Missing {
     /// It is not in the object store, or its bytes are not those of its digest.
-    #[error("the value {digest} of {size} bytes is not in the object store (values are kept for two days)")]
+    #[error(
+        "the value {digest} of {size} bytes is not in the object store (values are kept for two days, those of a run as long as the run)"
+    )]
     Gone {
         /// What was referred to.
         digest: Digest,
@@ -69,7 +120,8 @@ pub enum Missing {
 ///
 /// # Errors
 /// A value that is gone or too large, and what the broker fails with.
-pub async fn get(broker: &Broker, tenant: &Tenant, value: &Value) -> Result<Bytes, Missing> {
+pub async fn get(broker: &Broker, shelf: impl Into<Shelf<'_>>, value: &Value) -> Result<Bytes, Missing> {
+    let shelf = shelf.into();
     let (digest, size) = match value {
         Value::Inline(bytes) => return Ok(bytes.clone()),
         Value::Stored { digest, size } => (*digest, *size),
@@ -77,7 +129,7 @@ pub async fn get(broker: &Broker, tenant: &Tenant, value: &Value) -> Result<Byte
     if size > VALUE_BYTES_MAX {
         return Err(Missing::TooLarge(size));
     }
-    let Some(reader) = broker.objects.open(Bucket::Values, &name(tenant, &digest)).await? else {
+    let Some(reader) = broker.objects.open(shelf.bucket(), &shelf.name(&digest)).await? else {
         return Err(Missing::Gone { digest, size });
     };
     let mut bytes = Vec::new();
@@ -87,15 +139,32 @@ pub async fn get(broker: &Broker, tenant: &Tenant, value: &Value) -> Result<Byte
 }
 
 /// The input of a task that is about to run: a broker that is away is waited for.
-pub(crate) async fn fetch(broker: &Broker, tenant: &Tenant, value: &Value) -> Result<Bytes, Failure> {
+pub(crate) async fn fetch(broker: &Broker, shelf: Shelf<'_>, value: &Value) -> Result<Bytes, Failure> {
     let mut patience = Patience::default();
     loop {
-        match get(broker, tenant, value).await {
+        match get(broker, shelf, value).await {
             Ok(bytes) => return Ok(bytes),
             Err(Missing::Broker(error)) if error.is_transient() => patience.wait().await,
             Err(missing) => return Err(Failure::new(Kind::BadInput, missing.to_string())),
         }
     }
+}
+
+/// The whole of an input of which parts stand elsewhere. A part that stands in many places is loaded once.
+pub(crate) async fn put_together(broker: &Broker, shelf: Shelf<'_>, input: &Datum) -> Result<Bytes, Failure> {
+    let missing = |missing: Missing| Failure::new(Kind::BadInput, missing.to_string());
+    if input.size() > VALUE_BYTES_MAX {
+        return Err(missing(Missing::TooLarge(input.size())));
+    }
+    let parts: BTreeSet<_> = input.elsewhere().iter().map(|part| (part.digest, part.size)).collect();
+    let load = |(digest, size)| async move {
+        Ok::<_, Failure>((digest, fetch(broker, shelf, &Value::Stored { digest, size }).await?))
+    };
+    let loads = futures::stream::iter(parts.into_iter().map(load)).buffer_unordered(PARTS_AT_ONCE);
+    let loaded: BTreeMap<Digest, Bytes> = loads.try_collect().await?;
+    let whole = input.whole(|digest| loaded.get(digest));
+    let gone = |part: crate::model::datum::Elsewhere| Missing::Gone { digest: part.digest, size: part.size };
+    whole.map(|whole| whole.text().clone()).map_err(|part| missing(gone(part)))
 }
 
 #[cfg(test)]
@@ -130,7 +199,7 @@ mod tests {
         let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
         let bytes = many(VALUE_INLINE_MAX + 1);
         let value = put(&broker, &tenant, bytes.clone()).await.unwrap();
-        let name = name(&tenant, &digest(&value));
+        let name = Shelf::from(&tenant).name(&digest(&value));
         let mut changed = bytes.to_vec();
         *changed.last_mut().unwrap() ^= 1;
         let longer = [bytes.as_ref(), b"x"].concat();
@@ -153,12 +222,53 @@ mod tests {
         let bytes = many(VALUE_INLINE_MAX + 1);
         let stored_at = async || {
             let value = put(&broker, &tenant, bytes.clone()).await.unwrap();
-            broker.objects.info(Bucket::Values, &name(&tenant, &digest(&value))).await.unwrap().unwrap().time
+            broker
+                .objects
+                .info(Bucket::Values, &Shelf::from(&tenant).name(&digest(&value)))
+                .await
+                .unwrap()
+                .unwrap()
+                .time
         };
         let first = stored_at().await;
         tokio::time::advance(RESULT_TTL - Duration::from_millis(1)).await;
         assert_eq!(stored_at().await, first, "a young object is not stored again");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(stored_at().await, first.after(RESULT_TTL), "an old one is");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn values_of_a_run_are_its_own_and_do_not_age() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        let [run, other] = ["01jd0000000000000000000000", "01jd0000000000000000000001"].map(|id| id.parse().unwrap());
+        let shelf = Shelf::of_run(&tenant, &run);
+        let bytes = many(VALUE_INLINE_MAX + 1);
+        let value = put(&broker, shelf, bytes.clone()).await.unwrap();
+        let name = format!("default/{run}/{}", digest(&value).hex());
+        let first = broker.objects.info(Bucket::RunValues, &name).await.unwrap().unwrap();
+        tokio::time::advance(RESULT_TTL * 100).await;
+        put(&broker, shelf, bytes.clone()).await.unwrap();
+        assert_eq!(broker.objects.info(Bucket::RunValues, &name).await.unwrap(), Some(first), "it is not stored again");
+        assert_eq!(get(&broker, shelf, &value).await.unwrap(), bytes);
+        for elsewhere in [Shelf::from(&tenant), Shelf::of_run(&tenant, &other)] {
+            assert!(matches!(get(&broker, elsewhere, &value).await, Err(Missing::Gone { .. })));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_input_is_put_together_within_the_bound_of_values() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        let run = "01jd0000000000000000000000".parse().unwrap();
+        let shelf = Shelf::of_run(&tenant, &run);
+        let long = format!("\"{}\"", "x".repeat(VALUE_INLINE_MAX));
+        let part = Datum::of_value(&put(&broker, shelf, long.clone().into()).await.unwrap()).unwrap();
+        let input = Datum::array([&part, &Datum::null(), &part]);
+        assert_eq!(put_together(&broker, shelf, &input).await.unwrap(), format!("[{long},null,{long}]"));
+        let gone = Datum::array([&part, &Datum::stored(Digest::of(b"gone"), 4)]);
+        let failure = put_together(&broker, shelf, &gone).await.unwrap_err();
+        assert!(failure.kind == Kind::BadInput && failure.message.contains("is not in the object store"), "{failure}");
+        let huge = Datum::array([&part, &Datum::stored(Digest::of(b"huge"), VALUE_BYTES_MAX)]);
+        let failure = put_together(&broker, shelf, &huge).await.unwrap_err();
+        assert!(failure.kind == Kind::BadInput && failure.message.contains("more than the"), "{failure}");
     }
 }

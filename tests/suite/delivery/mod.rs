@@ -163,7 +163,7 @@ fn place(id: &TaskId) -> TaskSubject {
         tenant: Tenant::default_tenant(),
         queue: "default".parse().unwrap(),
         priority: PRIORITY_DEFAULT,
-        id: id.clone(),
+        key: id.into(),
     }
 }
 

@@ -205,6 +205,6 @@ async fn large_values_go_through_the_object_store_unnoticed() {
 async fn settled_id(rig: &Rig) -> lovage::model::TaskId {
     let message = rig.broker.streams.last("lvg.default.res.*").await.unwrap().unwrap();
     let id: lovage::model::TaskId = message.subject.rsplit('.').next().unwrap().parse().unwrap();
-    assert_eq!(place(&id).id, id);
+    assert_eq!(place(&id).key, (&id).into());
     id
 }

@@ -61,7 +61,7 @@ impl Call {
     fn invocation(self) -> (Invocation, mpsc::Receiver<Note>) {
         let (notes, heard) = mpsc::channel(NOTES_MAX);
         let attempt = Attempt {
-            task_id: "t-1".parse().unwrap(),
+            task_id: "t-1".to_owned(),
             task: self.task.parse().unwrap(),
             tenant: Tenant::default_tenant(),
             attempt: 3,

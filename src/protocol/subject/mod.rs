@@ -1,8 +1,19 @@
 //! Subjects: built from checked names, and read back from what the broker delivers.
 //!
 //! The tenant is the second token of each, so that one export serves all tenants. Nothing else in a message names a tenant.
+//!
+//! `<key>` is the id of a single task, or `<run>.<step>.<attempt>` ([`TaskKey`]).
+//!
+//! **Invariant:** what is read is written the same, and two keys never share a subject.
 
-use crate::model::{ModuleName, Queue, TaskId, Tenant, Version};
+mod run;
+
+pub use run::{
+    RecordName, RecordSubject, later_cancels, later_ends, partition_records, run_records, run_retries,
+    run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
+};
+
+use crate::model::{ModuleName, Queue, TaskId, TaskKey, Tenant, Version};
 
 /// The priority of tasks that name none: the middle of 0 to 9.
 pub const PRIORITY_DEFAULT: Priority = Priority(5);
@@ -35,28 +46,28 @@ pub struct TaskSubject {
     /// Its priority in the queue.
     pub priority: Priority,
     /// The task.
-    pub id: TaskId,
+    pub key: TaskKey,
 }
 
 impl TaskSubject {
-    /// `lvg.<t>.task.<queue>.<prio>.<id>`: queued, delivered to hosts.
+    /// `lvg.<t>.task.<queue>.<prio>.<key>`: queued, delivered to hosts.
     #[must_use]
     pub fn task(&self) -> String {
-        format!("lvg.{}.task.{}.{}.{}", self.tenant, self.queue, self.priority, self.id)
+        format!("lvg.{}.task.{}.{}.{}", self.tenant, self.queue, self.priority, self.key)
     }
 
-    /// `lvg.<t>.fire.<queue>.<prio>.<id>`: due, to be moved to the task's subject.
+    /// `lvg.<t>.fire.<queue>.<prio>.<key>`: due, to be moved to the task's subject.
     #[must_use]
     pub fn fire(&self) -> String {
-        format!("lvg.{}.fire.{}.{}.{}", self.tenant, self.queue, self.priority, self.id)
+        format!("lvg.{}.fire.{}.{}.{}", self.tenant, self.queue, self.priority, self.key)
     }
 
     /// Reads a `task` or a `fire` subject.
     #[must_use]
     pub fn read(subject: &str) -> Option<Self> {
-        let mut tokens = subject.split('.');
-        let (Some("lvg"), Some(tenant), Some("task" | "fire"), Some(queue), Some(priority), Some(id), None) =
-            (tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next(), tokens.next())
+        let mut tokens = subject.strip_prefix("lvg.")?.splitn(5, '.');
+        let (tenant, "task" | "fire", queue, priority, key) =
+            (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()?)
         else {
             return None;
         };
@@ -65,21 +76,21 @@ impl TaskSubject {
             queue: queue.parse().ok()?,
             // One digit: `05` would be a second subject of the same place.
             priority: Priority::new(priority.parse().ok().filter(|_| priority.len() == 1)?)?,
-            id: id.parse().ok()?,
+            key: TaskKey::read(key)?,
         })
     }
 }
 
-/// `lvg.<t>.task.*.*.<id>`: the task wherever it is queued.
+/// `lvg.<t>.task.*.*.<key>`: the task wherever it is queued.
 #[must_use]
-pub fn task_anywhere(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.{tenant}.task.*.*.{id}")
+pub fn task_anywhere(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.task.*.*.{}", key.into())
 }
 
-/// `lvg.<t>.fire.*.*.<id>`: the task once it is due.
+/// `lvg.<t>.fire.*.*.<key>`: the task once it is due.
 #[must_use]
-pub fn fire_anywhere(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.{tenant}.fire.*.*.{id}")
+pub fn fire_anywhere(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.fire.*.*.{}", key.into())
 }
 
 /// `lvg.<t>.task.<queue>.>`: all tasks of a queue.
@@ -88,10 +99,10 @@ pub fn queue_tasks(tenant: &Tenant, queue: &Queue) -> String {
     format!("lvg.{tenant}.task.{queue}.>")
 }
 
-/// `lvg.<t>.sched.<id>`: the schedule that a delayed or retried task waits in.
+/// `lvg.<t>.sched.<key>`: the schedule that a delayed or retried task waits in.
 #[must_use]
-pub fn schedule(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.{tenant}.sched.{id}")
+pub fn schedule(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.sched.{}", key.into())
 }
 
 /// `lvg.<t>.res.<id>`: the task's state and outcome; a waiting caller is subscribed to it.
@@ -100,16 +111,16 @@ pub fn result(tenant: &Tenant, id: &TaskId) -> String {
     format!("lvg.{tenant}.res.{id}")
 }
 
-/// `lvg.<t>.log.<id>`: the guest's log lines.
+/// `lvg.<t>.log.<key>`: the guest's log lines.
 #[must_use]
-pub fn log(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.{tenant}.log.{id}")
+pub fn log(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.log.{}", key.into())
 }
 
-/// `lvg.<t>.ev.progress.<id>`: the guest's progress.
+/// `lvg.<t>.ev.progress.<key>`: the guest's progress.
 #[must_use]
-pub fn progress(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.{tenant}.ev.progress.{id}")
+pub fn progress(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.ev.progress.{}", key.into())
 }
 
 /// `lvg.<t>.module.<name>.<version>`: the record of a version, its dots written as `~`, since a dot ends a token.
@@ -130,40 +141,43 @@ pub fn modules(tenant: &Tenant) -> String {
     format!("lvg.{tenant}.module.>")
 }
 
-/// `lvg.ctl.cancel.<t>.<id>`: to hosts: stop this task.
+/// `lvg.ctl.*.<t>.>`: all words to the hosts of a tenant.
 #[must_use]
-pub fn cancel(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.ctl.cancel.{tenant}.{id}")
+pub fn control(tenant: &Tenant) -> String {
+    format!("lvg.ctl.*.{tenant}.>")
 }
 
-/// `lvg.ctl.find.<t>.<id>`: to hosts: whoever runs this task answers.
+/// `lvg.ctl.cancel.<t>.<key>`: to hosts: stop this task.
 #[must_use]
-pub fn find(tenant: &Tenant, id: &TaskId) -> String {
-    format!("lvg.ctl.find.{tenant}.{id}")
+pub fn cancel(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.ctl.cancel.{tenant}.{}", key.into())
+}
+
+/// `lvg.ctl.find.<t>.<key>`: to hosts: whoever runs this task answers.
+#[must_use]
+pub fn find(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.ctl.find.{tenant}.{}", key.into())
 }
 
 /// A word to hosts about one task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Stop it.
-    Cancel(Tenant, TaskId),
+    Cancel(Tenant, TaskKey),
     /// Say whether it runs here.
-    Find(Tenant, TaskId),
+    Find(Tenant, TaskKey),
 }
 
 impl Control {
     /// Reads the subject of a word to hosts.
     #[must_use]
     pub fn read(subject: &str) -> Option<Self> {
-        let mut tokens = subject.strip_prefix("lvg.ctl.")?.split('.');
-        let (Some(verb), Some(tenant), Some(id), None) = (tokens.next(), tokens.next(), tokens.next(), tokens.next())
-        else {
-            return None;
-        };
-        let (tenant, id) = (tenant.parse().ok()?, id.parse().ok()?);
+        let mut tokens = subject.strip_prefix("lvg.ctl.")?.splitn(3, '.');
+        let (verb, tenant, key) = (tokens.next()?, tokens.next()?, tokens.next()?);
+        let (tenant, key) = (tenant.parse().ok()?, TaskKey::read(key)?);
         match verb {
-            "cancel" => Some(Self::Cancel(tenant, id)),
-            "find" => Some(Self::Find(tenant, id)),
+            "cancel" => Some(Self::Cancel(tenant, key)),
+            "find" => Some(Self::Find(tenant, key)),
             _ => None,
         }
     }
@@ -175,10 +189,12 @@ mod tests {
 
     #[test]
     fn task_subjects_read_back() {
-        let subject = "lvg.acme.task.images.9.01jabc";
-        let read = TaskSubject::read(subject).unwrap();
-        assert_eq!(read.task(), subject);
-        assert_eq!(TaskSubject::read(&read.fire()), Some(read));
+        for subject in ["lvg.acme.task.images.9.01jabc", "lvg.acme.task.images.9.01jd0000000000000000000000.0-1_2~3.4"]
+        {
+            let read = TaskSubject::read(subject).unwrap();
+            assert_eq!(read.task(), subject);
+            assert_eq!(TaskSubject::read(&read.fire()), Some(read));
+        }
         for bad in [
             "",
             "lvg.acme.task.images.9",
@@ -186,6 +202,7 @@ mod tests {
             "lvg.acme.task.images.05.x",
             "lvg.acme.task.images.+5.x",
             "lvg.acme.task.images.5.x.y",
+            "lvg.acme.task.images.5.x.0.1",
             "lvg.Acme.task.images.5.x",
             "lvg.acme.res.images.5.x",
             "lvg.acme.task.*.5.x",
@@ -196,9 +213,12 @@ mod tests {
 
     #[test]
     fn words_to_hosts_read_back() {
-        let (tenant, id): (Tenant, TaskId) = ("t".parse().unwrap(), "x".parse().unwrap());
-        assert_eq!(Control::read(&cancel(&tenant, &id)), Some(Control::Cancel(tenant.clone(), id.clone())));
-        assert_eq!(Control::read(&find(&tenant, &id)), Some(Control::Find(tenant, id)));
+        let tenant: Tenant = "t".parse().unwrap();
+        for key in ["x", "01jd0000000000000000000000.0-1.2"].map(|text| TaskKey::read(text).unwrap()) {
+            let (cancel, find) = (cancel(&tenant, &key), find(&tenant, &key));
+            assert_eq!(Control::read(&cancel), Some(Control::Cancel(tenant.clone(), key.clone())));
+            assert_eq!(Control::read(&find), Some(Control::Find(tenant.clone(), key)));
+        }
         for bad in ["lvg.ctl.cancel.t", "lvg.ctl.burn.t.x", "lvg.ctl.cancel.t.x.y", "ctl.cancel.t.x"] {
             assert_eq!(Control::read(bad), None, "{bad}");
         }

@@ -1,0 +1,157 @@
+//! One delivery of a step's attempt: its outcome goes into the journal of its run, whatever it is. What follows is none of a
+//! host's business: it neither tries again nor schedules anything.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use tracing::{debug, info};
+
+use super::attempt::{Attempt, Ran};
+use crate::broker::Publish;
+use crate::broker::patience::Patience;
+use crate::model::lifecycle::Usage;
+use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
+use crate::model::{Datum, Failure, Kind, StepAttempt};
+use crate::protocol::subject::{self, RecordName, RecordSubject};
+use crate::protocol::task::TaskMessage;
+use crate::protocol::{Headers, step};
+use crate::store::values::{self, VALUE_BYTES_MAX};
+
+impl Attempt<'_> {
+    /// Decides, runs and commits.
+    pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) {
+        let mut message = match TaskMessage::decode(headers, payload) {
+            Ok(message) => message,
+            Err(rejection) => {
+                return self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;
+            }
+        };
+        // The subject is what the broker held unique; a header is what somebody wrote.
+        message.attempt = step.attempt;
+        let seen = Seen {
+            attempt: step.attempt,
+            delivery: self.delivery,
+            recheck: message.recheck,
+            shielded: message.shielded,
+            expires: message.signature.options.expires,
+        };
+        let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
+        match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
+            Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),
+            Verdict::Fail(failure) => self.fail_step(step, failure).await,
+            Verdict::Run => self.run_step(step, &message).await,
+        }
+    }
+
+    /// What the journal says, by its leader.
+    async fn look(&self, step: &StepAttempt) -> Look {
+        let tenant = &self.subject.tenant;
+        let record = |record| RecordSubject { tenant: tenant.clone(), run: step.run.clone(), record }.to_string();
+        let (outcome, cancel, end) = futures::join!(
+            self.last(RecordSubject::outcome(tenant, step).to_string()),
+            self.last(record(RecordName::Cancel(0))),
+            self.last(record(RecordName::End(0))),
+        );
+        let look = Look { outcome, cancel, end, retry: None };
+        if end.is_none() {
+            return look;
+        }
+        // Only a run that has ended is retried, and only then can it be cancelled or end again.
+        let (retry, later_cancel, later_end) = futures::join!(
+            self.last(subject::run_retries(tenant, &step.run)),
+            self.last(subject::later_cancels(tenant, &step.run)),
+            self.last(subject::later_ends(tenant, &step.run)),
+        );
+        Look { cancel: cancel.max(later_cancel), end: end.max(later_end), retry, ..look }
+    }
+
+    /// The place of the last record on `subject`.
+    async fn last(&self, subject: String) -> Option<u64> {
+        let read = || self.shared.broker.streams.last(&subject);
+        let last = Patience::default().insist("look at the journal", read).await;
+        last.unwrap_or_default().map(|message| message.sequence)
+    }
+
+    async fn run_step(&self, step: &StepAttempt, message: &TaskMessage) {
+        let Ran { outcome, usage, cancelled, binary } = self.invoke(message).await;
+        let (broker, shelf) = (&self.shared.broker, self.shelf());
+        let end = match step_life::on_outcome(outcome, cancelled, step.attempt) {
+            Commit::Succeed(output) => match json(&output, binary) {
+                Ok(output) => StepEnd::Succeeded(values::keep(broker, shelf, output).await),
+                Err(error) => StepEnd::Failed(failed(step, Kind::OutputLimit, error.to_string())),
+            },
+            Commit::Replace(flow) => StepEnd::Replaced(values::keep(broker, shelf, flow.into()).await),
+            Commit::Fail(failure) => StepEnd::Failed(failure),
+        };
+        self.commit_step(step, end, usage).await;
+    }
+
+    /// Commits a failure of an attempt that did not run here.
+    async fn fail_step(&self, step: &StepAttempt, failure: Failure) {
+        info!(%failure, "failed without running");
+        self.commit_step(step, StepEnd::Failed(failure), self.no_usage(step.attempt)).await;
+    }
+
+    /// Writes the attempt's record, for as long as it takes. If there is one, another delivery was first.
+    async fn commit_step(&self, step: &StepAttempt, end: StepEnd, usage: Usage) {
+        let outcome = StepOutcome { end, usage };
+        let (headers, payload) = step::encode(&outcome);
+        let subject = RecordSubject::outcome(&self.subject.tenant, step).to_string();
+        let publish = Publish { subject, headers, payload, expect: Some(0), ..Publish::default() };
+        let write = || self.shared.broker.streams.publish(publish.clone());
+        match Patience::default().insist("commit the outcome", write).await {
+            Ok(_) => self.shared.metrics.step_ended(&outcome),
+            Err(_) => info!("another outcome of this attempt was committed first"),
+        }
+    }
+}
+
+fn failed(step: &StepAttempt, kind: Kind, message: String) -> Failure {
+    Failure { attempt: Some(step.attempt), ..Failure::new(kind, message) }
+}
+
+/// An output that is larger as JSON than a value may be.
+#[derive(Debug, thiserror::Error)]
+#[error("the output has {0} bytes as base64, more than the {VALUE_BYTES_MAX} of a value")]
+struct TooLarge(usize);
+
+/// An output as a flow passes it on: JSON as it is, other bytes as a JSON string of their base64, nothing as `null`. What is
+/// described as no JSON is a string even if its bytes happen to be JSON, so that who receives it need not guess.
+fn json(output: &Bytes, binary: bool) -> Result<Bytes, TooLarge> {
+    if !binary {
+        if output.is_empty() {
+            return Ok(Datum::null().text().clone());
+        }
+        if let Ok(json) = Datum::parse(output) {
+            return Ok(json.text().clone());
+        }
+    }
+    let text = format!("\"{}\"", BASE64_STANDARD.encode(output));
+    if text.len() as u64 > VALUE_BYTES_MAX { Err(TooLarge(text.len())) } else { Ok(text.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_output_is_json_whatever_it_was() {
+        for (output, binary, expected) in [
+            (&b" [1] "[..], false, "[1]"),
+            (b"", false, "null"),
+            (b"\xff\x00", false, "\"/wA=\""),
+            (b"hello", false, "\"aGVsbG8=\""),
+            (b"", true, "\"\""),
+            (b"12", true, "\"MTI=\""),
+        ] {
+            assert_eq!(json(&Bytes::from_static(output), binary).unwrap(), expected, "{output:?}");
+        }
+    }
+
+    #[test]
+    fn an_output_that_grows_past_the_bound_of_values_fails() {
+        let most = usize::try_from(VALUE_BYTES_MAX).unwrap() / 4 * 3;
+        assert!(json(&vec![0xff; most].into(), false).is_err());
+        assert!(json(&vec![0xff; most - 3].into(), false).is_ok());
+    }
+}
