@@ -1,15 +1,12 @@
 //! Values of runs above the inline limit: each run has its own, which live as long as it does.
-//!
-//! A value that a client submitted with a digest alone may stand among the values of single tasks instead.
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
 
-use super::values::{Missing, VALUE_BYTES_MAX};
+use super::values::{self, Missing, Shelf, VALUE_BYTES_MAX};
 use crate::broker::{Broker, Error};
 use crate::model::datum::Elsewhere;
 use crate::model::outcome::VALUE_INLINE_MAX;
-use crate::model::{Datum, Digest, RunId, Tenant};
+use crate::model::{Datum, Digest, RunId, Tenant, Value};
 use crate::protocol::stream::Bucket;
 use crate::workflow::Event;
 use crate::workflow::wire::{self, RECORD_VALUES_BYTES_MAX};
@@ -37,22 +34,8 @@ pub async fn put(broker: &Broker, tenant: &Tenant, run: &RunId, bytes: &Bytes) -
 /// # Errors
 /// A value that is gone or too large, and what the broker fails with.
 pub async fn get(broker: &Broker, tenant: &Tenant, run: &RunId, part: &Elsewhere) -> Result<Bytes, Missing> {
-    let Elsewhere { digest, size, .. } = *part;
-    if size > VALUE_BYTES_MAX {
-        return Err(Missing::TooLarge(size));
-    }
-    let places =
-        [(Bucket::RunValues, name(tenant, run, &digest)), (Bucket::Values, format!("{tenant}/{}", digest.hex()))];
-    for (bucket, name) in places {
-        let Some(reader) = broker.objects.open(bucket, &name).await? else { continue };
-        let mut bytes = Vec::new();
-        let read = reader.take(size.saturating_add(1)).read_to_end(&mut bytes).await;
-        read.map_err(|error| Error::Unavailable(error.to_string()))?;
-        if Digest::of(&bytes) == digest {
-            return Ok(bytes.into());
-        }
-    }
-    Err(Missing::Gone { digest, size })
+    let value = Value::Stored { digest: part.digest, size: part.size };
+    values::get(broker, Shelf::of_run(tenant, run), &value).await
 }
 
 /// The text of a value with every part of it.
