@@ -502,7 +502,7 @@ proptest! {
         let policy = Policy { on: vec![], ..policy };
         let plain = Policy { jitter: false, ..policy.clone() };
         let failure = Failure::new(Kind::Returned, "");
-        let wait = |policy: &Policy, attempt| policy.wait_after(&failure, &id, attempt);
+        let wait = |policy: &Policy, attempt| policy.wait_after(&failure, id.as_str(), attempt);
         prop_assert_eq!(wait(&plain, attempt).is_none(), attempt >= policy.attempts);
         if let Some(waited) = wait(&plain, attempt) {
             prop_assert!(waited <= policy.max && waited >= policy.backoff.min(policy.max));

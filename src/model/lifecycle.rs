@@ -257,7 +257,7 @@ pub fn on_outcome(outcome: Outcome, policy: &Policy, id: &TaskId, attempt: u32, 
     if failure.kind == Kind::Cancelled {
         return Commit::Settle(End::Cancelled);
     }
-    match policy.wait_after(&failure, id, attempt) {
+    match policy.wait_after(&failure, id.as_str(), attempt) {
         Some(wait) => Commit::Retry { next: attempt.saturating_add(1), due: now.after(wait), failure },
         None => Commit::Settle(End::Failed(failure)),
     }

@@ -29,6 +29,9 @@ pub enum Value {
 /// Above this a value goes to the object store: a stream of small messages stays fast, and 1 MiB is the server's own limit.
 pub const VALUE_INLINE_MAX: usize = 128 << 10;
 
+/// The largest value: what a guest may return by default, and its input.
+pub const VALUE_BYTES_MAX: u64 = 64 << 20;
+
 /// What one attempt ended with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

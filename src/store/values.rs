@@ -8,12 +8,10 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::broker::patience::Patience;
 use crate::broker::{Broker, Error};
+pub use crate::model::outcome::VALUE_BYTES_MAX;
 use crate::model::outcome::VALUE_INLINE_MAX;
 use crate::model::{Datum, Digest, Failure, Kind, RunId, Tenant, Value};
 use crate::protocol::stream::{Bucket, RESULT_TTL};
-
-/// The largest value: what a guest may return by default, and its input.
-pub const VALUE_BYTES_MAX: u64 = 64 << 20;
 
 /// Parts of one input that are loaded at a time: enough to hide the broker's distance.
 const PARTS_AT_ONCE: usize = 8;

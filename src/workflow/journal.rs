@@ -50,6 +50,8 @@ pub enum Event {
         question: Question,
         /// The answer, which stands whatever a later version would say.
         decision: Decision,
+        /// The run's retries before it.
+        generation: u32,
     },
     /// A child run ended; by the child's coordinator.
     Child {

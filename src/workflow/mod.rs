@@ -8,7 +8,7 @@ pub mod plan;
 pub mod timer;
 pub mod wire;
 
-mod run;
+pub mod run;
 
 pub use effect::Effect;
 pub use journal::{Event, Record};

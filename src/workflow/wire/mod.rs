@@ -69,9 +69,12 @@ pub fn decode(name: &RecordName, headers: &Headers, body: &Bytes) -> Result<Even
             Event::Outcome { step: step.clone(), attempt: *attempt, outcome: read_outcome(headers, body)? }
         }
         RecordName::Timer(timer) => Event::Timer(timer.clone()),
-        RecordName::Decided { step, question, .. } => {
-            Event::Decided { step: step.clone(), question: *question, decision: form::read_decision(body)? }
-        }
+        RecordName::Decided { step, question, generation } => Event::Decided {
+            step: step.clone(),
+            question: *question,
+            decision: form::read_decision(body)?,
+            generation: *generation,
+        },
         RecordName::Child { step, generation } => {
             Event::Child { step: step.clone(), generation: *generation, end: form::read_child(body)? }
         }
@@ -188,7 +191,7 @@ mod tests {
         };
         let decided = |question, decision| {
             let name = RecordName::Decided { step: step.clone(), question, generation: 0 };
-            (name, Event::Decided { step: step.clone(), question, decision })
+            (name, Event::Decided { step: step.clone(), question, decision, generation: 0 })
         };
         let child = |end| {
             (

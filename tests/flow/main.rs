@@ -1,0 +1,33 @@
+//! Flow documents: what is read, what is refused and with which words.
+//!
+//! | file | what |
+//! |---|---|
+//! | `accepted` | every kind and field, and what they become |
+//! | `refused` | every problem, with its exact text |
+//! | `references` | names, and which steps can have run |
+//! | `hostile` | documents that are made to hurt |
+#![cfg(test)]
+
+mod accepted;
+mod hostile;
+mod references;
+mod refused;
+
+use lovage::workflow::flow::Document;
+
+/// The problems of a document in YAML, without their lines and columns.
+fn problems(yaml: &str) -> Vec<String> {
+    let problems = Document::parse_yaml(yaml).err().unwrap_or_default();
+    problems
+        .into_iter()
+        .map(|mut problem| {
+            problem.line_column = None;
+            problem.to_string()
+        })
+        .collect()
+}
+
+/// A document that has to be accepted.
+fn accepted(yaml: &str) -> Document {
+    Document::parse_yaml(yaml).unwrap_or_else(|problems| panic!("{yaml}\n{problems:#?}"))
+}
