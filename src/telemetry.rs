@@ -43,6 +43,53 @@ struct EndLabels {
     kind: &'static str,
 }
 
+/// How a run ended, for counting.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RunLabels {
+    state: &'static str,
+}
+
+/// What coordinators count. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct RunMetrics {
+    /// Runs whose start was folded.
+    pub started: Counter,
+    /// Records that were folded, replays included.
+    pub folded: Counter,
+    /// Effects that were performed.
+    pub effects: Counter,
+    /// Runs that were paused since they cannot go on.
+    pub broken: Counter,
+    /// Records that belong to no run that has begun.
+    pub stray: Counter,
+    /// Partitions that were taken.
+    pub taken: Counter,
+    /// Ended runs that were removed after their retention.
+    pub removed: Counter,
+    /// Runs in memory.
+    pub in_memory: Gauge,
+    ended: Family<RunLabels, Counter>,
+}
+
+impl RunMetrics {
+    /// Counts a run that ended in a state.
+    pub fn ended(&self, state: &'static str) {
+        self.ended.get_or_create(&RunLabels { state }).inc();
+    }
+
+    fn register(&self, registry: &mut Registry) {
+        registry.register("runs_started", "Runs that were begun here", self.started.clone());
+        registry.register("runs_ended", "Runs that ended here, by state", self.ended.clone());
+        registry.register("run_records_folded", "Records of runs, replays included", self.folded.clone());
+        registry.register("run_effects", "What was done because of records of runs", self.effects.clone());
+        registry.register("runs_broken", "Runs that were paused since they cannot go on", self.broken.clone());
+        registry.register("run_records_stray", "Records of runs that have not begun", self.stray.clone());
+        registry.register("partitions_taken", "Partitions of runs that were taken", self.taken.clone());
+        registry.register("runs_removed", "Ended runs that were removed after their retention", self.removed.clone());
+        registry.register("runs_in_memory", "Runs in memory", self.in_memory.clone());
+    }
+}
+
 /// The metrics of a process. Clones are one and the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -51,6 +98,8 @@ pub struct Metrics {
     settled: Family<EndLabels, Counter>,
     fuel: Counter<u64, AtomicU64>,
     duration: Histogram,
+    /// What coordinators count.
+    pub runs: RunMetrics,
 }
 
 impl Default for Metrics {
@@ -65,7 +114,9 @@ impl Default for Metrics {
         registry.register("tasks_settled", "Tasks that ended here, by state and kind of failure", settled.clone());
         registry.register("fuel_used", "Units of fuel used by guests", fuel.clone());
         registry.register_with_unit("invocation_duration", "Time in the sandbox", Unit::Seconds, duration.clone());
-        Self { registry: Arc::new(registry), running, settled, fuel, duration }
+        let runs = RunMetrics::default();
+        runs.register(&mut registry);
+        Self { registry: Arc::new(registry), running, settled, fuel, duration, runs }
     }
 }
 

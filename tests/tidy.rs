@@ -59,7 +59,7 @@ fn dependencies_point_one_way() {
         ("docs", &[]),
         ("broker", &["protocol"]),
         ("sandbox", &[]),
-        ("store", &["protocol", "broker"]),
+        ("store", &["protocol", "broker", "workflow"]),
         ("telemetry", &[]),
         ("host", &["protocol", "broker", "sandbox", "store", "telemetry"]),
         ("schedule", &["protocol", "broker"]),

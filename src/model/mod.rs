@@ -25,8 +25,8 @@ pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    FlowName, HostId, ModuleName, Queue, RunId, SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant,
-    Version, Word,
+    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, SignalId, SignalName, StepName, TaskId, TaskName,
+    TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;

@@ -180,6 +180,14 @@ checked_text!(
 );
 
 checked_text!(
+    /// One coordinator process, for as long as it lives.
+    CoordinatorId,
+    "coordinator id",
+    is_name,
+    NAME_RULE
+);
+
+checked_text!(
     /// The name under which a tenant stores versions of a flow.
     FlowName,
     "flow name",

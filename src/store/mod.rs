@@ -1,4 +1,6 @@
-//! What tasks leave in the broker, shared by those who write it (hosts) and those who read it (clients).
+//! What tasks and runs leave in the broker, shared by those who write it and those who read it.
 
+pub mod journal;
 pub mod records;
+pub mod run_values;
 pub mod values;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::model::datum::Elsewhere;
 use crate::model::{Datum, Failure, FlowName, RunId, SignalName};
-use crate::protocol::{Headers, Rejection};
+use crate::protocol::Rejection;
 use crate::workflow::journal::{
     Decision, End, Ending, Event, Outcome, Parent, Pin, PinnedFlow, Pins, RunLimits, Start,
 };
@@ -245,11 +245,6 @@ pub(super) fn read_end(body: &Bytes) -> Result<End, Rejection> {
         EndingForm::Cancelled => Ending::Cancelled,
     };
     Ok(End { result, compensation_failures: form.compensation_failures })
-}
-
-/// What a host wrote of an attempt.
-pub(super) fn read_outcome(_headers: &Headers, _body: &Bytes) -> Result<Outcome, Rejection> {
-    Err(Rejection::new("outcome", "this program does not read outcomes yet"))
 }
 
 pub(super) fn values_mut(event: &mut Event) -> Vec<&mut Datum> {

@@ -14,7 +14,7 @@ use crate::protocol::Rejection;
 use crate::workflow::journal::{End, Ending, Parent, Start};
 
 /// The version of this form.
-pub const ENTRY_VERSION: u32 = 1;
+const ENTRY_VERSION: u32 = 1;
 
 /// The longest failure message of an entry, in characters: lists show one line.
 const MESSAGE_CHARS_MAX: usize = 500;

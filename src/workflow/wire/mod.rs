@@ -18,12 +18,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 pub use index::{Entry, Fault, RunState};
-pub use name::{RecordName, place};
+pub use name::{RecordName, UnknownRecord, name, place, timer_subject};
 
-use super::journal::Event;
+use super::journal::{Event, Outcome};
 use crate::model::Datum;
+use crate::model::step_life::StepEnd;
 use crate::protocol::record::VERSION;
-use crate::protocol::{Headers, Rejection};
+use crate::protocol::{Headers, Rejection, step};
 
 /// The version of the forms that this code writes, and the newest that it reads.
 pub const JOURNAL_VERSION: u32 = 1;
@@ -35,7 +36,7 @@ pub const RECORD_BYTES_MAX: usize = 512 << 10;
 /// The most bytes that the values of one record may take together: what is left of [`RECORD_BYTES_MAX`] holds the rest.
 pub const RECORD_VALUES_BYTES_MAX: usize = 384 << 10;
 
-/// Headers and body of a record. `None` for an attempt's outcome, which hosts write ([`step`](crate::protocol)).
+/// Headers and body of a record. `None` for an attempt's outcome, which hosts write ([`step`](crate::protocol::step)).
 #[must_use]
 pub fn encode(event: &Event) -> Option<(Headers, Bytes)> {
     let body = match event {
@@ -65,7 +66,7 @@ pub fn decode(name: &RecordName, headers: &Headers, body: &Bytes) -> Result<Even
     Ok(match name {
         RecordName::Start => Event::Start(Arc::new(form::read_start(body)?)),
         RecordName::Step { step, attempt } => {
-            Event::Outcome { step: step.clone(), attempt: *attempt, outcome: form::read_outcome(headers, body)? }
+            Event::Outcome { step: step.clone(), attempt: *attempt, outcome: read_outcome(headers, body)? }
         }
         RecordName::Timer(timer) => Event::Timer(timer.clone()),
         RecordName::Decided { step, question, generation } => Event::Decided {
@@ -86,6 +87,16 @@ pub fn decode(name: &RecordName, headers: &Headers, body: &Bytes) -> Result<Even
         RecordName::Resume(_) => Event::Resume,
         RecordName::Retry(_) => Event::Retry,
         RecordName::End(generation) => Event::End { generation: *generation, end: form::read_end(body)? },
+    })
+}
+
+/// What a host wrote of an attempt.
+fn read_outcome(headers: &Headers, body: &Bytes) -> Result<Outcome, Rejection> {
+    let value = |value| Datum::of_value(&value).map_err(|error| Rejection::new("outcome", error));
+    Ok(match step::decode(headers, body)?.end {
+        StepEnd::Succeeded(output) => Outcome::Succeeded(value(output)?),
+        StepEnd::Replaced(document) => Outcome::Replaced(value(document)?),
+        StepEnd::Failed(failure) => Outcome::Failed(failure),
     })
 }
 
@@ -206,7 +217,7 @@ mod tests {
             ("decided-failed", decided(Question::Input, Decision::Failed(failure()))),
             ("child-succeeded", child(Ok(Datum::stored(Digest::of(b"abc"), 3)))),
             ("child-failed", child(Err(failure()))),
-            ("signal", (RecordName::Signal("s1".to_owned()), signal)),
+            ("signal", (RecordName::Signal("s1".parse().unwrap()), signal)),
             ("cancel", (RecordName::Cancel(0), Event::Cancel { generation: 0 })),
             ("pause", (RecordName::Pause(0), Event::Pause)),
             ("resume", (RecordName::Resume(0), Event::Resume)),
@@ -216,6 +227,10 @@ mod tests {
             ("end-cancelled", end(Ending::Cancelled, Vec::new())),
         ];
         plain.into_iter().map(|(file, (name, event))| (file, name, event)).collect()
+    }
+
+    fn named(record: &str) -> RecordName {
+        super::name(&format!("lvg.t.run.7.{RUN}.{record}")).unwrap()
     }
 
     fn golden_dir() -> PathBuf {
@@ -232,7 +247,7 @@ mod tests {
         let (head, body) = text.split_once("\n\n").unwrap();
         let (name, headers) = head.split_once('\n').unwrap();
         let headers = headers.lines().filter_map(|line| line.split_once(": ")).collect();
-        (name.parse().unwrap(), headers, Bytes::from(body.trim_end_matches('\n').to_owned()))
+        (named(name), headers, Bytes::from(body.trim_end_matches('\n').to_owned()))
     }
 
     /// `LOVAGE_GOLDEN=write` writes the files of forms that have none yet; what is there is never written again.
@@ -285,17 +300,17 @@ mod tests {
                 "{\"value\":{\"json\":1,\"elsewhere\":[{\"at\":9,\"digest\":\"sha256:\",\"size\":1}]}}",
             ),
             ("decided.0.value", "\"value\""),
-            ("child.0.0", "{\"succeeded\":1}"),
+            ("child.0", "{\"succeeded\":1}"),
             ("signal.a", "{\"name\":\"a.b\",\"payload\":{\"json\":1}}"),
-            ("end.0", "{\"result\":\"lost\"}"),
+            ("end", "{\"result\":\"lost\"}"),
         ] {
-            let name: RecordName = name.parse().unwrap();
+            let name = named(name);
             assert!(decode(&name, &headers, &Bytes::from_static(body.as_bytes())).is_err(), "{name} {body}");
         }
         // A reference where the text has no place for one.
         let digest = Digest::of(b"x");
         let misplaced = format!(r#"{{"value":{{"json":[1],"elsewhere":[{{"at":1,"digest":"{digest}","size":1}}]}}}}"#);
-        assert!(decode(&"decided.0.value".parse().unwrap(), &headers, &misplaced.into()).is_err());
+        assert!(decode(&named("decided.0.value"), &headers, &misplaced.into()).is_err());
     }
 
     #[test]
@@ -303,7 +318,7 @@ mod tests {
         let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
         let event = Event::Signal { name: "s".parse().unwrap(), payload: Datum::parse(&deep.into()).unwrap() };
         let (headers, body) = encode(&event).unwrap();
-        assert_eq!(decode(&RecordName::Signal("a".to_owned()), &headers, &body), Ok(event));
+        assert_eq!(decode(&RecordName::Signal("a".parse().unwrap()), &headers, &body), Ok(event));
     }
 
     #[test]
@@ -354,7 +369,8 @@ mod tests {
 
         #[test]
         fn no_name_makes_the_reader_panic(text in "\\PC{0,80}") {
-            drop(text.parse::<RecordName>());
+            drop(super::name(&text));
+            drop(super::name(&format!("lvg.t.run.7.{RUN}.{text}")));
             drop(place(&text));
             drop(place(&format!("lvg.t.run.7.{RUN}.{text}")));
         }
