@@ -42,10 +42,11 @@ fn blocks(page: &str, language: &str) -> Vec<(usize, String)> {
     blocks
 }
 
-/// The nodes in the tables of a page: code in backticks that is one map.
+/// The nodes in the tables and lists of a page: code in backticks that is one map, in YAML.
 fn nodes_in_tables(page: &str) -> Vec<&str> {
-    let rows = page.lines().filter(|line| line.starts_with('|'));
-    rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|code| code.starts_with('{')).collect()
+    let rows = page.lines().filter(|line| line.starts_with("| ") || line.starts_with("- "));
+    let code = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    code.filter(|code| code.starts_with('{') && !code.starts_with("{\"")).collect()
 }
 
 #[test]
