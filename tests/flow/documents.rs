@@ -77,13 +77,13 @@ fn every_example_flow_is_in_the_list_of_examples() {
 #[test]
 fn every_flow_on_the_page_from_celery_is_accepted() {
     let blocks = blocks(PAGE, "yaml");
-    assert!(blocks.len() > 15, "{} blocks", blocks.len());
+    assert!(blocks.len() >= 9, "{} blocks", blocks.len());
     for (line, block) in &blocks {
         let read = Document::parse_yaml(block);
         assert!(read.is_ok(), "from-celery.md:{line}: {read:#?}\n{block}");
     }
     let nodes = nodes_in_tables(PAGE);
-    assert!(nodes.len() > 15, "{} nodes", nodes.len());
+    assert!(nodes.len() >= 20, "{} nodes", nodes.len());
     for node in nodes {
         let read = Document::parse_yaml(node);
         assert!(read.is_ok(), "from-celery.md: {node}: {read:#?}");

@@ -28,15 +28,20 @@ static void unescape(char *text) {
         switch (*++text) {
         case 'n': *to++ = '\n'; break;
         case 't': *to++ = '\t'; break;
-        case 'r': case 'b': case 'f': *to++ = ' '; break;
+        case 'r':
+        case 'b':
+        case 'f': *to++ = ' '; break;
         case 'u': {
-            unsigned code = 0;
-            if (sscanf(text + 1, "%4x", &code) != 1 || strlen(text) < 5) refuse("a \\u without four digits");
+            if (strspn(text + 1, "0123456789abcdefABCDEF") < 4) refuse("a \\u without four digits");
+            char digits[5] = {text[1], text[2], text[3], text[4], '\0'};
+            long code = strtol(digits, NULL, 16);
             *to++ = code > 0 && code < 128 ? (char)code : '?';
             text += 4;
             break;
         }
-        case '"': case '\\': case '/': *to++ = *text; break;
+        case '"':
+        case '\\':
+        case '/': *to++ = *text; break;
         default: refuse("an escape that JSON does not have");
         }
     }

@@ -77,7 +77,8 @@ fn an_approval_is_given_denied_or_expires() {
 #[test]
 fn reminders_come_before_the_approval_expires() {
     let ended = run(&command("approval"));
-    let said: Vec<&str> = ended.stderr.lines().filter(|line| line.contains("asked") || line.contains("reminder")).collect();
+    let said: Vec<&str> =
+        ended.stderr.lines().filter(|line| line.contains("asked") || line.contains("reminder")).collect();
     assert_eq!(said.len(), 3, "{ended:?}");
     assert!(said[0].contains("asked") && said[2].contains("reminder 2"), "{said:?}");
 }

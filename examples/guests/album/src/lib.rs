@@ -81,6 +81,8 @@ mod tests {
         let sizes: Vec<_> = CARD.iter().map(|(_, file)| size_of(file)).collect();
         assert_eq!(sizes.iter().filter(|size| size.is_none()).count(), 1);
         assert_eq!(size_of(file("notes.jpg").unwrap()), None);
-        assert!(sizes.iter().flatten().all(|(width, height)| (100..2000).contains(width) && (100..2000).contains(height)));
+        assert!(
+            sizes.iter().flatten().all(|(width, height)| (100..2000).contains(width) && (100..2000).contains(height))
+        );
     }
 }

@@ -14,5 +14,18 @@ use payouts::{transfer, transfer_status};
 use sales::{export, report, totals};
 
 lovage_guest::export!(
-    ask, charge, export, file, mail, refund, release, remind, report, reserve, ship, totals, transfer, transfer_status,
+    ask,
+    charge,
+    export,
+    file,
+    mail,
+    refund,
+    release,
+    remind,
+    report,
+    reserve,
+    ship,
+    totals,
+    transfer,
+    transfer_status,
 );

@@ -76,7 +76,8 @@ fn fetch(path: String) -> Result<Page, Failure> {
     }
     info!("fetched {path}");
     let anchors = NAVIGATION.iter().chain(*links).map(|link| format!("<a href=\"{link}\">{link}</a>\n"));
-    let html = format!("<html><head><title>{title}</title></head><body>\n{}</body></html>", anchors.collect::<String>());
+    let html =
+        format!("<html><head><title>{title}</title></head><body>\n{}</body></html>", anchors.collect::<String>());
     Ok(Page { path: (*path).to_owned(), title: (*title).to_owned(), html })
 }
 
@@ -95,7 +96,8 @@ fn advance(mut crawl: Crawl, seen: Vec<Seen>) -> Crawl {
         crawl.broken.extend(error.map(|trouble| trouble.message));
         for link in links {
             let path = link.split('#').next().unwrap_or_default().to_owned();
-            let allowed = path.starts_with('/') && !crawl.disallowed.iter().any(|prefix| path.starts_with(prefix.as_str()));
+            let allowed =
+                path.starts_with('/') && !crawl.disallowed.iter().any(|prefix| path.starts_with(prefix.as_str()));
             if allowed && crawl.known.insert(path.clone()) {
                 next.push(path);
             }
