@@ -23,6 +23,8 @@ pub mod cli;
 #[cfg(feature = "full")]
 pub mod client;
 #[cfg(feature = "full")]
+pub mod exec;
+#[cfg(feature = "full")]
 pub mod host;
 #[cfg(feature = "full")]
 pub mod local;
@@ -34,3 +36,5 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "full")]
 pub mod telemetry;
+#[cfg(feature = "full")]
+pub mod testing;

@@ -62,7 +62,7 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
-    /// Run a module in this process, without a server.
+    /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
 

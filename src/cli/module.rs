@@ -13,7 +13,7 @@ use crate::model::module::Manifest;
 use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
 use crate::protocol::note::printable;
 use crate::protocol::stream::Bucket;
-use crate::sandbox::{Inspection, MODULE_BYTES_MAX, inspect};
+use crate::sandbox::{Inspection, MODULE_BYTES_MAX, Sandbox, inspect};
 
 /// `lovage module ...`.
 #[derive(Subcommand)]
@@ -135,6 +135,17 @@ pub(super) async fn examine(
     file: &Path,
     manifest: Option<Manifest>,
 ) -> Result<Examined, Fault> {
+    examine_in(&sandbox::open(1, None)?, name, version, file, manifest).await
+}
+
+/// The same, in a sandbox that goes on.
+pub(super) async fn examine_in(
+    sandbox: &Sandbox,
+    name: ModuleName,
+    version: Option<Version>,
+    file: &Path,
+    manifest: Option<Manifest>,
+) -> Result<Examined, Fault> {
     let bytes = read(file)?;
     let about = |rejection: crate::sandbox::Rejection| Fault::usage(format!("{}: {rejection}", file.display()));
     let Inspection { contract, stored, imports, functions, memory_min_bytes, .. } = inspect(&bytes).map_err(about)?;
@@ -142,7 +153,6 @@ pub(super) async fn examine(
     let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
     let given = manifest.is_some();
     let manifest = manifest.unwrap_or_default();
-    let sandbox = sandbox::open(1, None)?;
     let code = sandbox.load(&Digest::of(&stored), stored.clone()).await?;
     let tasks = match contract {
         Contract::Task if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
@@ -180,7 +190,7 @@ fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
     manifest.tasks.iter().map(|(name, task)| describe(name.clone(), task.summary.clone())).collect()
 }
 
-fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
+pub(super) fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))?;
     toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))
