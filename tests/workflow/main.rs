@@ -2,5 +2,8 @@
 #![cfg(test)]
 
 mod cases;
+mod control;
+mod handlers;
+mod kinds;
 mod tasks;
 mod world;
