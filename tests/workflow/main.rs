@@ -5,5 +5,6 @@ mod cases;
 mod control;
 mod handlers;
 mod kinds;
+mod random;
 mod tasks;
 mod world;

@@ -52,6 +52,8 @@ pub(crate) struct World {
     pub(crate) inline_max: usize,
     stored: BTreeMap<Digest, Bytes>,
     faults: u32,
+    /// A fault of this kind happens before this step.
+    pub(crate) fault_at: Option<(u64, usize)>,
     pub(crate) steps: u64,
 }
 
@@ -76,6 +78,7 @@ impl World {
             inline_max: usize::MAX,
             stored: BTreeMap::new(),
             faults: 0,
+            fault_at: None,
             steps: 0,
         }
     }
@@ -168,7 +171,12 @@ impl World {
             let at = self.roll(self.pending.len());
             if self.faults > 0 && self.roll(40) == 7 {
                 self.faults -= 1;
-                self.fault(at);
+                let kind = self.roll(3);
+                self.fault(kind, at);
+                continue;
+            }
+            if let Some((_, kind)) = self.fault_at.filter(|(step, _)| *step == self.steps) {
+                self.fault(kind, at);
                 continue;
             }
             let next = self.pending.remove(at);
@@ -178,8 +186,8 @@ impl World {
     }
 
     /// Something goes wrong.
-    fn fault(&mut self, at: usize) {
-        match self.roll(3) {
+    fn fault(&mut self, kind: usize, at: usize) {
+        match kind {
             // The coordinator dies: what it had in mind is gone, what is stored stays.
             0 => self.crash(),
             // A message comes twice.
@@ -268,7 +276,10 @@ impl World {
         }
         life.folded = life.journal.len();
         let run = life.run.as_ref().unwrap();
-        run.check_all().unwrap_or_else(|broken| panic!("{broken}: {}", life.text()));
+        // All of a thousand members after each record would be a million looks.
+        if run.waiting().len() < 100 || self.sequence % 100 == 0 {
+            run.check_all().unwrap_or_else(|broken| panic!("{broken}: {}", life.text()));
+        }
         self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(id.clone(), effect)));
     }
 
@@ -401,6 +412,11 @@ impl World {
             *output = output.whole(|digest| self.stored.get(digest)).expect("all values are stored");
         }
         end
+    }
+
+    /// The values that stand elsewhere.
+    pub(crate) const fn stored(&self) -> &BTreeMap<Digest, Bytes> {
+        &self.stored
     }
 
     /// How many attempts of calls of this text have an outcome.
