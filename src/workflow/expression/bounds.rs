@@ -20,7 +20,7 @@ pub const SOURCE_LEN_MAX: usize = 4096;
 pub const TOKENS_MAX: usize = 1536;
 
 /// Brackets in brackets, and nodes in nodes: far more than people read, and within a quarter of a thread's stack.
-pub const NESTING_MAX: usize = 48;
+pub const NESTING_MAX: usize = 32;
 
 /// Comprehensions in comprehensions: a product of two lists is useful, a product of three is a task.
 pub const COMPREHENSIONS_NESTED_MAX: usize = 2;
