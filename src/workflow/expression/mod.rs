@@ -188,8 +188,8 @@ impl Template {
 
     /// The JSON that it was read from.
     #[must_use]
-    pub const fn json(&self) -> &serde_json::Value {
-        &self.json
+    pub fn json(&self) -> &serde_json::Value {
+        &self.0.json
     }
 
     /// Whether it holds no expression.
