@@ -18,10 +18,11 @@ async fn steps() -> (Steps, Faults) {
 async fn an_attempt_that_is_delivered_twice_at_once_commits_once() {
     let (steps, faults) = steps().await;
     faults.repeat_deliveries("lvg.default.task.>", 1);
-    let _host = steps.host("host-1").await;
+    let host = steps.host("host-1").await;
     let step = attempt("0", 1);
     assert_eq!(output(&steps.run(&step, &first("chatty", LINE)).await), "1");
     steps.until_idle().await;
+    host.stop().await;
     assert_eq!(steps.records(&step).await, 1);
 }
 
