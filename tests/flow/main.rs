@@ -6,14 +6,22 @@
 //! | `refused` | every problem, with its exact text |
 //! | `references` | names, and which steps can have run |
 //! | `hostile` | documents that are made to hurt |
+//! | `graph` | pictures |
+//! | `schema` | the schema against what the parser accepts |
 #![cfg(test)]
 
 mod accepted;
+mod graph;
 mod hostile;
 mod references;
 mod refused;
+mod schema;
 
 use lovage::workflow::flow::Document;
+
+/// Whole documents, with every kind and field among them.
+const EXAMPLES: &[(&str, &str)] =
+    &[("etl", include_str!("examples/etl.yaml")), ("canvas", include_str!("examples/canvas.yaml"))];
 
 /// The problems of a document in YAML, without their lines and columns.
 fn problems(yaml: &str) -> Vec<String> {

@@ -186,6 +186,12 @@ impl Template {
         Ok(Self(Arc::new(Read { json: json.clone(), root, reads, looks_into })))
     }
 
+    /// The JSON that it was read from.
+    #[must_use]
+    pub fn json(&self) -> &serde_json::Value {
+        &self.0.json
+    }
+
     /// Whether it holds no expression.
     #[must_use]
     pub fn is_literal(&self) -> bool {

@@ -212,6 +212,9 @@ pub(super) const FIELDS: &[FieldRow] = &[
     field("idempotency_key", TASK, Shape::TextTemplate, "The same for every attempt and delivery."),
 ];
 
+/// Fields that do not go together.
+pub(super) const APART: [(&str, &str); 2] = [("args", "input"), ("on_error", "need")];
+
 /// The kind of that name.
 pub(super) fn kind_row(name: &str) -> Option<&'static KindRow> {
     KINDS.iter().find(|row| row.name == name)

@@ -6,20 +6,25 @@
 //! **Invariant:** a document that was read needs no check again; what reads it is bounded by [`DOCUMENT_BYTES_MAX`],
 //! [`LEVELS_MAX`], [`DEPTH_MAX`] and [`PROBLEMS_MAX`], and never panics.
 
+pub mod build;
 mod field;
+pub mod graph;
 mod json;
 mod node;
 mod parse;
 mod problem;
 mod read;
+mod schema;
 mod scope;
 mod walk;
+mod write;
 mod yaml;
 
 pub use field::CONCURRENCY_MAX;
 pub use json::LEVELS_MAX;
 pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
 pub use problem::{PROBLEMS_MAX, Problem};
+pub use schema::schema;
 pub use walk::{Role, count, flows, signals, tasks};
 
 /// The largest document: a hundred thousand nodes, which nobody writes by hand, and a run's start record stays small.

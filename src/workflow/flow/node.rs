@@ -36,13 +36,13 @@ pub struct Node {
     /// Members in flight at most; map, starmap, chunks.
     pub concurrency: Option<u32>,
     /// Runs when the node fails, in its place.
-    pub catch: Option<Box<Node>>,
+    pub catch: Option<Box<Self>>,
     /// Undoes the node when the run fails later.
-    pub compensate: Option<Box<Node>>,
+    pub compensate: Option<Box<Self>>,
     /// Is told of the node's success.
-    pub on_success: Option<Box<Node>>,
+    pub on_success: Option<Box<Self>>,
     /// Is told of the node's failure.
-    pub on_failure: Option<Box<Node>>,
+    pub on_failure: Option<Box<Self>>,
     /// The wall-clock bound of the node. Of a `wait` and a `poll` too.
     pub timeout: Option<Duration>,
     /// Options of the task, or of every task inside.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::field::{CONCURRENCY_MAX, FIELDS, KINDS, KindRow, field_row, kind_row};
+use super::field::{APART, CONCURRENCY_MAX, FIELDS, KINDS, KindRow, field_row, kind_row};
 use super::node::{Branch, Document, Kind, Node, SleepFor, TaskCall, TaskOptions};
 use super::problem::{Problem, Problems, below, meant, nearest, quoted, what};
 use super::read::{self, Read};
@@ -193,7 +193,7 @@ impl Parser {
 
     /// Fields that do not go together.
     fn refuse_pairs(&mut self, at: At<'_>, node: &Node) {
-        for (one, other) in [("args", "input"), ("on_error", "need")] {
+        for (one, other) in APART {
             if at.fields.contains_key(one) && at.fields.contains_key(other) {
                 self.problems.push_in(at.place, one, format!("{one:?} and {other:?} do not go together"));
             }

@@ -68,7 +68,9 @@ pub(super) fn expression(json: &Value) -> Read<Expression> {
                 "false"
             }
         }
-        other => text(other, "an expression such as prev > 3")?,
+        Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+            text(json, "an expression such as prev > 3")?
+        }
     };
     if source.trim_start().starts_with("${") {
         return Err("an expression stands here without ${ }".to_owned());

@@ -1,4 +1,5 @@
-//! The life of tasks on the broker in memory, whose switches make every race of the protocol happen on demand.
+//! The life of tasks on the broker in memory, whose switches make every race of the protocol happen on demand. What steps of
+//! runs live through is in `steps`, on both brokers.
 
 mod cancel;
 mod chaos;
@@ -6,6 +7,7 @@ mod failures;
 mod races;
 mod rejections;
 mod retries;
+mod steps;
 
 use std::time::Duration;
 
@@ -86,12 +88,7 @@ impl Rig {
     }
 
     async fn host_with(&self, id: &str, change: impl FnOnce(&mut Config)) -> Running {
-        let mut config = Config::new(Tenant::default_tenant(), id.parse().unwrap(), 4);
-        change(&mut config);
-        let host = Host::begin(self.broker.clone(), modules::sandbox(), config, Metrics::default()).await.unwrap();
-        let stop = CancellationToken::new();
-        let serve = host.serve(stop.clone());
-        Running::spawn(stop, async move { serve.await.unwrap() })
+        serve(&self.broker, id, change).await
     }
 
     async fn submit(&self, signature: Signature) -> TaskId {
@@ -149,6 +146,16 @@ impl Rig {
         self.broker.streams.publish(publish).await.unwrap();
         id
     }
+}
+
+/// A host of four slots.
+async fn serve(broker: &Broker, id: &str, change: impl FnOnce(&mut Config)) -> Running {
+    let mut config = Config::new(Tenant::default_tenant(), id.parse().unwrap(), 4);
+    change(&mut config);
+    let host = Host::begin(broker.clone(), modules::sandbox(), config, Metrics::default()).await.unwrap();
+    let stop = CancellationToken::new();
+    let serve = host.serve(stop.clone());
+    Running::spawn(stop, async move { serve.await.unwrap() })
 }
 
 async fn mover(broker: &Broker) -> Running {
