@@ -19,9 +19,9 @@ use crate::protocol::{Headers, subject};
 use crate::store::journal::{self, Written};
 use crate::store::run_values;
 use crate::store::values::Missing;
+use crate::workflow::effect::StartChild;
 use crate::workflow::journal::{CORE_VERSION, Decision, End, Ending, Parent, Pins, Question, RunLimits, Start};
 use crate::workflow::timer::{Purpose, TimerId};
-use crate::workflow::effect::StartChild;
 use crate::workflow::wire::{self, Entry, RecordName};
 use crate::workflow::{Effect, Event};
 

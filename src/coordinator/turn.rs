@@ -70,9 +70,23 @@ mod tests {
             ("and the second waits until it does", "b", "ab", &"a".repeat(32), "", ""),
             ("then takes it", "b", "ab", &["a".repeat(16), "-".repeat(16)].concat(), "ghjkmnpqrstvwxyz", ""),
             ("what a dead one held is free", "b", "bc", &["b".repeat(16), "a".repeat(16)].concat(), "", ""),
-            ("to the one whose share it is", "c", "bc", &["b".repeat(16), "a".repeat(16)].concat(), "ghjkmnpqrstvwxyz", ""),
+            (
+                "to the one whose share it is",
+                "c",
+                "bc",
+                &["b".repeat(16), "a".repeat(16)].concat(),
+                "ghjkmnpqrstvwxyz",
+                "",
+            ),
             ("three share as equally as can be", "a", "abc", &["a".repeat(16), "b".repeat(16)].concat(), "", "bcdef"),
-            ("the last of three has ten", "c", "abc", &["a".repeat(11), "b".repeat(11), "-".repeat(10)].concat(), "pqrstvwxyz", ""),
+            (
+                "the last of three has ten",
+                "c",
+                "abc",
+                &["a".repeat(11), "b".repeat(11), "-".repeat(10)].concat(),
+                "pqrstvwxyz",
+                "",
+            ),
         ] {
             let turn = turn(&id(me), &ids(live), &holders(held));
             let text = |partitions: &[char]| partitions.iter().collect::<String>();
@@ -94,7 +108,8 @@ mod tests {
                     held.extend(take.into_iter().map(|partition| (partition, me.clone())));
                 }
             }
-            let shares: Vec<usize> = live.iter().map(|me| held.values().filter(|holder| *holder == me).count()).collect();
+            let shares: Vec<usize> =
+                live.iter().map(|me| held.values().filter(|holder| *holder == me).count()).collect();
             assert_eq!(shares.iter().sum::<usize>(), PARTITIONS.len(), "{live:?}");
             assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
             for me in &live {

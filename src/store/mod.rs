@@ -1,5 +1,6 @@
 //! What tasks and runs leave in the broker, shared by those who write it and those who read it.
 
+pub mod catalogue;
 pub mod journal;
 pub mod records;
 pub mod run_values;
