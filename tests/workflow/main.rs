@@ -7,4 +7,5 @@ mod handlers;
 mod kinds;
 mod random;
 mod tasks;
+mod transcripts;
 mod world;
