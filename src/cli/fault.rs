@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::model::Failure;
 use crate::model::name::Invalid;
+use crate::model::{Failure, Kind};
 use crate::protocol::note::printable;
+use crate::store::catalogue::Unresolved;
 use crate::{broker, client, sandbox};
 
 /// A command's failure.
@@ -88,7 +89,21 @@ impl From<client::Error> for Fault {
             }
             Error::TaskMissing { .. } | Error::VersionTaken { .. } | Error::Occupied(_) | Error::Ended { .. } => usage,
             Error::NotFound(_) | Error::InputTooLarge { .. } => usage,
-            Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) => {
+            Error::Unresolved(Unresolved::Broker(error)) => error.into(),
+            Error::Unresolved(Unresolved::Module { .. }) => {
+                usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+            }
+            Error::Unresolved(Unresolved::Flow { .. }) => {
+                usage.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`")
+            }
+            Error::Unresolved(_)
+            | Error::RunNotFound(_)
+            | Error::RunEnded { .. }
+            | Error::SignalUnknown { .. }
+            | Error::FlowVersionTaken { .. }
+            | Error::Refused(_) => usage,
+            Error::RunCancelled(_) => Self::failed(&Failure::new(Kind::Cancelled, error.to_string())),
+            Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) | Error::RunClosed(_) => {
                 Self::platform(format!("failed to {error}"))
             }
         }
@@ -121,7 +136,6 @@ impl From<Invalid> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
     use crate::model::lifecycle::State;
 
     #[test]

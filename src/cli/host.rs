@@ -168,8 +168,13 @@ pub(super) async fn provision(nats: &Nats, tenant: &Tenant) -> Result<(), Fault>
     }
 }
 
-/// A name for this host that no other has: the machine's, the process's and its place in it.
+/// A name for this host that no other has.
 fn host_id(place: usize) -> Result<HostId, Fault> {
+    Ok(process_id(place).parse()?)
+}
+
+/// A name that no other part of any process has: the machine's, the process's and its place in it.
+pub(super) fn process_id(place: usize) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
     let machine: String = machine
         .trim()
@@ -179,7 +184,7 @@ fn host_id(place: usize) -> Result<HostId, Fault> {
         .collect();
     let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
     let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
-    Ok(format!("{machine}{suffix}").parse()?)
+    format!("{machine}{suffix}")
 }
 
 const _: () = assert!(LEASE_DEFAULT.as_secs() == 20, "the default of --lease is written as text above");

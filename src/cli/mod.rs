@@ -5,6 +5,7 @@
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
 mod connect;
+mod coordinator;
 mod dev;
 mod exec;
 mod fault;
@@ -45,10 +46,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The whole platform on this machine: broker and hosts.
+    /// The whole platform on this machine: broker, coordinator and hosts.
     Dev(dev::Dev),
     /// A host: runs tasks from a broker elsewhere.
     Host(host::HostArgs),
+    /// A coordinator: advances runs of a broker elsewhere.
+    Coordinator(coordinator::CoordinatorArgs),
     /// Upload, list and examine modules.
     #[command(subcommand)]
     Module(module::Module),
@@ -82,7 +85,7 @@ pub fn main() -> ExitCode {
         _ => {}
     }
     let args = Args::parse();
-    let quiet = !matches!(args.command, Command::Dev(_) | Command::Host(_));
+    let quiet = !matches!(args.command, Command::Dev(_) | Command::Host(_) | Command::Coordinator(_));
     let filter = args.log.as_deref().unwrap_or(if quiet { "warn,async_nats=error" } else { "info,async_nats=warn" });
     telemetry::init(args.log_format, filter);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -102,6 +105,7 @@ async fn run(command: Command) -> Result<(), Fault> {
     match command {
         Command::Dev(dev) => Box::pin(dev.run()).await,
         Command::Host(host) => Box::pin(host.run()).await,
+        Command::Coordinator(coordinator) => Box::pin(coordinator.run()).await,
         Command::Module(module) => Box::pin(module.run()).await,
         Command::Call(call) => Box::pin(call.run()).await,
         Command::Send(send) => Box::pin(send.run()).await,

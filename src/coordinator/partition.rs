@@ -92,15 +92,20 @@ impl Partition {
     pub(super) async fn serve(mut self, stop: CancellationToken, news: mpsc::Sender<(char, News)>) {
         let Some(reading) = stop.run_until_cancelled(self.begin()).await else {
             let ended = self.give_back().await;
-            return drop(news.send((self.partition, News::Ended(ended))).await);
+            return self.tell(&news, News::Ended(ended)).await;
         };
-        drop(news.send((self.partition, News::Reads)).await);
+        self.tell(&news, News::Reads).await;
         let ended = match self.read(reading, &stop).await {
             Ended::Released => self.give_back().await,
             Ended::Lost => Ended::Lost,
         };
         // What runs of a lost partition are at does no harm, and is dropped with them.
-        drop(news.send((self.partition, News::Ended(ended))).await);
+        self.tell(&news, News::Ended(ended)).await;
+    }
+
+    /// A coordinator that is gone hears nothing.
+    async fn tell(&self, news: &mpsc::Sender<(char, News)>, word: News) {
+        let _gone = news.send((self.partition, word)).await;
     }
 
     async fn begin(&mut self) -> BoxStream<'static, Result<Message, Error>> {

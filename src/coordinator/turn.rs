@@ -10,17 +10,21 @@ use crate::model::name::PARTITIONS;
 
 /// What one coordinator does next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub(super) struct Turn {
     /// Partitions that it takes: nobody who lives holds them.
-    pub take: Vec<char>,
+    pub(super) take: Vec<char>,
     /// Partitions that it gives back, since they are more than its share.
-    pub release: Vec<char>,
+    pub(super) release: Vec<char>,
 }
 
 /// What `me` does next, where `holders` says who holds each partition (those that nobody holds are left out) and `live` who
 /// was heard of lately. `me` counts as live.
 #[must_use]
-pub fn turn(me: &CoordinatorId, live: &BTreeSet<CoordinatorId>, holders: &BTreeMap<char, CoordinatorId>) -> Turn {
+pub(super) fn turn(
+    me: &CoordinatorId,
+    live: &BTreeSet<CoordinatorId>,
+    holders: &BTreeMap<char, CoordinatorId>,
+) -> Turn {
     let mut live = live.clone();
     live.insert(me.clone());
     let rank = live.iter().position(|one| one == me).unwrap_or(0);
