@@ -8,6 +8,7 @@ mod connect;
 mod dev;
 mod exec;
 mod fault;
+mod flow;
 mod host;
 mod input;
 mod module;
@@ -62,6 +63,9 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// Check and draw flow documents.
+    #[command(subcommand)]
+    Flow(flow::Flow),
     /// Run a module in this process, without a server.
     Exec(exec::Exec),
 }
@@ -108,6 +112,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Flow(flow) => flow.run(),
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

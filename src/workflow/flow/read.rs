@@ -160,12 +160,8 @@ pub(super) fn retry(json: &Value) -> Read<Policy> {
     let map = match json {
         Value::Object(map) => map,
         Value::Number(_) => return Ok(Policy { attempts: attempts(json)?, ..Policy::default() }),
-        other => {
-            return Err(format!(
-                "it takes a number of attempts or a map of {}, not {}",
-                FIELDS.join(", "),
-                what(other)
-            ));
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {
+            return Err(format!("it takes a number of attempts or a map of {}, not {}", FIELDS.join(", "), what(json)));
         }
     };
     let mut policy = Policy::default();
