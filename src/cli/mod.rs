@@ -9,6 +9,7 @@ mod coordinator;
 mod dev;
 mod exec;
 mod fault;
+mod flow;
 mod host;
 mod input;
 mod module;
@@ -65,6 +66,9 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// Check and draw flow documents.
+    #[command(subcommand)]
+    Flow(flow::Flow),
     /// Run a module in this process, without a server.
     Exec(exec::Exec),
 }
@@ -112,6 +116,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Flow(flow) => flow.run(),
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -129,7 +129,10 @@ impl Attempt<'_> {
     }
 
     async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
-        let Ran { outcome, usage, .. } = self.invoke(message).await;
+        let cancel = sandbox::Cancel::default();
+        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
+        drop(entry);
         let policy = &message.signature.options.retry;
         let now = self.shared.broker.clock.now();
         let record = match lifecycle::on_outcome(outcome, policy, id, message.attempt, now) {
@@ -184,21 +187,19 @@ impl Attempt<'_> {
         Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
     }
 
-    /// Runs the attempt in the sandbox.
-    pub(super) async fn invoke(&self, message: &TaskMessage) -> Ran {
+    /// Runs the attempt in the sandbox, until it ends or is cancelled.
+    pub(super) async fn invoke(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let span = info_span!(
             "attempt",
             task = %message.signature.task,
             attempt = message.attempt,
             traceparent = message.traceparent.as_deref(),
         );
-        self.invoke_within(message).instrument(span).await
+        self.invoke_within(message, cancel).instrument(span).await
     }
 
-    async fn invoke_within(&self, message: &TaskMessage) -> Ran {
+    async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let mut usage = self.no_usage(message.attempt);
-        let cancel = sandbox::Cancel::default();
-        let _entry = self.shared.running.enter(self.subject, cancel.clone());
         let (module, input) = match self.prepare(message).await {
             Ok(prepared) => prepared,
             Err(failure) => {

@@ -15,6 +15,7 @@ use crate::model::{Datum, Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
 use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, step};
+use crate::sandbox::Cancel;
 use crate::store::values::{self, VALUE_BYTES_MAX};
 
 impl Attempt<'_> {
@@ -35,11 +36,18 @@ impl Attempt<'_> {
             shielded: message.shielded,
             expires: message.signature.options.expires,
         };
+        // Who cancels writes a record, then sends word: who can be found before it looks misses neither.
+        let cancel = Cancel::default();
+        let entry = self.shared.running.enter(self.subject, cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
             Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),
             Verdict::Fail(failure) => self.fail_step(step, failure).await,
-            Verdict::Run => self.run_step(step, &message).await,
+            Verdict::Run => {
+                let ran = self.invoke(&message, &cancel).await;
+                drop(entry);
+                self.commit_ran(step, ran).await;
+            }
         }
     }
 
@@ -72,8 +80,8 @@ impl Attempt<'_> {
         last.unwrap_or_default().map(|message| message.sequence)
     }
 
-    async fn run_step(&self, step: &StepAttempt, message: &TaskMessage) {
-        let Ran { outcome, usage, cancelled, binary } = self.invoke(message).await;
+    /// Commits what an attempt ended with.
+    async fn commit_ran(&self, step: &StepAttempt, Ran { outcome, usage, cancelled, binary }: Ran) {
         let (broker, shelf) = (&self.shared.broker, self.shelf());
         let end = match step_life::on_outcome(outcome, cancelled, step.attempt) {
             Commit::Succeed(output) => match json(&output, binary) {
