@@ -43,6 +43,13 @@ impl Fault {
         self
     }
 
+    /// The same with a hint, if there is one and none was given yet.
+    #[must_use]
+    pub fn hint_if_none(mut self, hint: Option<String>) -> Self {
+        self.hint = self.hint.or(hint);
+        self
+    }
+
     /// Prints the failure, and returns its exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {

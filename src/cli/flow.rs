@@ -1,4 +1,4 @@
-//! `lovage flow`: checks flow documents and draws them, without a server.
+//! `lovage flow`: checks flow documents and draws them, without a server; stores them.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
-use super::{Fault, output};
+use super::{Connect, Fault, output};
+use crate::model::{FlowName, Version};
 use crate::protocol::note::printable;
 use crate::workflow::flow::{DOCUMENT_BYTES_MAX, Document, Problem, count, flows, graph, schema, signals, tasks};
 
@@ -19,6 +20,37 @@ pub(super) enum Flow {
     Graph(Graph),
     /// Print the JSON Schema of documents, for editors.
     Schema,
+    /// Store a version of a flow.
+    Push(Push),
+    /// List stored flows.
+    Ls(Ls),
+}
+
+/// Store a version of a flow.
+#[derive(Args)]
+pub(super) struct Push {
+    /// Its name, and the version where it is to have one: NAME or NAME@VERSION.
+    name: String,
+
+    /// The document, in YAML or JSON; - for stdin.
+    file: String,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
+/// List stored flows.
+#[derive(Args)]
+pub(super) struct Ls {
+    /// Only the versions of this one.
+    name: Option<FlowName>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// Say what is wrong with a document, or what it uses.
@@ -60,12 +92,48 @@ enum Format {
 
 impl Flow {
     /// Runs the command.
-    pub(super) fn run(self) -> Result<(), Fault> {
+    pub(super) async fn run(self) -> Result<(), Fault> {
         match self {
+            Self::Push(push) => push.run().await,
+            Self::Ls(ls) => ls.run().await,
             Self::Check(check) => check.run(),
             Self::Graph(graph) => graph.run(),
             Self::Schema => output::line(&format!("{:#}", schema())),
         }
+    }
+}
+
+impl Push {
+    async fn run(self) -> Result<(), Fault> {
+        let (name, version) = match self.name.split_once('@') {
+            Some((name, version)) => (name.parse::<FlowName>()?, Some(version.parse::<Version>()?)),
+            None => (self.name.parse::<FlowName>()?, None),
+        };
+        let document = read_checked(&self.file)?;
+        let (_nats, client) = self.connect.client().await?;
+        let record = client.push_flow(&name, version.as_ref(), &document).await?;
+        output::line(&format!("{}@{} {}", record.name, record.version, record.digest))
+    }
+}
+
+impl Ls {
+    async fn run(self) -> Result<(), Fault> {
+        let (_nats, client) = self.connect.client().await?;
+        let records = match &self.name {
+            Some(name) => client.flow_versions(name).await?,
+            None => client.flows().await?,
+        };
+        if self.json {
+            return records.iter().try_for_each(output::json);
+        }
+        let rows: Vec<Vec<String>> = records
+            .iter()
+            .map(|record| {
+                let (size, digest) = (output::size(record.size), record.digest.short());
+                vec![record.name.to_string(), record.version.to_string(), size, digest, record.pushed_at.to_string()]
+            })
+            .collect();
+        output::table(&["NAME", "VERSION", "SIZE", "DIGEST", "PUSHED"], &rows)
     }
 }
 
@@ -99,6 +167,11 @@ impl Graph {
                 .map_err(|error| Fault::usage(format!("failed to write {}: {error}", path.display()))),
         }
     }
+}
+
+/// Reads a document that must be a flow.
+pub(super) fn read_checked(file: &str) -> Result<Document, Fault> {
+    read(file)?.map_err(|problems| refused(file, &problems))
 }
 
 /// Reads a document. One that is too large is refused without being read as a whole.

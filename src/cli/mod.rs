@@ -14,11 +14,14 @@ mod host;
 mod input;
 mod module;
 mod output;
+mod run;
+mod runs;
 mod sandbox;
 mod signals;
 mod status;
 mod submit;
 mod task;
+mod tree;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,6 +72,11 @@ enum Command {
     /// Check and draw flow documents.
     #[command(subcommand)]
     Flow(flow::Flow),
+    /// Start a run of a flow, show its steps live, print its output.
+    Run(run::RunArgs),
+    /// List, show and control runs.
+    #[command(subcommand)]
+    Runs(runs::Runs),
     /// Run a module in this process, without a server.
     Exec(exec::Exec),
 }
@@ -116,7 +124,9 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
-        Command::Flow(flow) => flow.run(),
+        Command::Flow(flow) => Box::pin(flow.run()).await,
+        Command::Run(run) => Box::pin(run.run()).await,
+        Command::Runs(runs) => Box::pin(runs.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -21,6 +21,7 @@ mod modules;
 mod runs;
 mod runs_control;
 mod runs_list;
+mod runs_view;
 mod state;
 mod submit;
 
@@ -33,6 +34,7 @@ pub use call::Watch;
 pub use modules::Upload;
 pub use runs::{Order, RunRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
+pub use runs_view::{RunView, StepView};
 pub use state::Snapshot;
 pub use submit::Place;
 
