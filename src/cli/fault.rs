@@ -96,15 +96,20 @@ impl From<client::Error> for Fault {
             }
             Error::TaskMissing { .. } | Error::VersionTaken { .. } | Error::Occupied(_) | Error::Ended { .. } => usage,
             Error::NotFound(_) | Error::InputTooLarge { .. } => usage,
-            Error::Unresolved(Unresolved::Broker(error)) => error.into(),
-            Error::Unresolved(Unresolved::Module { .. }) => {
-                usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
-            }
-            Error::Unresolved(Unresolved::Flow { .. }) => {
-                usage.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`")
-            }
-            Error::Unresolved(_)
-            | Error::RunNotFound(_)
+            Error::Unresolved(unresolved) => match *unresolved {
+                Unresolved::Broker(error) => error.into(),
+                Unresolved::Module { .. } => {
+                    usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+                }
+                Unresolved::Flow { .. } => {
+                    usage.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`")
+                }
+                Unresolved::Task { .. }
+                | Unresolved::Document { .. }
+                | Unresolved::Unreadable { .. }
+                | Unresolved::TooMany => usage,
+            },
+            Error::RunNotFound(_)
             | Error::RunEnded { .. }
             | Error::SignalUnknown { .. }
             | Error::FlowVersionTaken { .. }

@@ -116,7 +116,7 @@ pub enum Error {
     Missing(#[from] Missing),
     /// What a run calls was not found; nothing was started.
     #[error(transparent)]
-    Unresolved(#[from] Unresolved),
+    Unresolved(Box<Unresolved>),
     /// There is no run of this id: it was never started, or was removed after its retention.
     #[error("find run {0}: there is none (ended runs are kept for a week)")]
     RunNotFound(RunId),
@@ -166,6 +166,12 @@ pub enum Error {
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),
+}
+
+impl From<Unresolved> for Error {
+    fn from(unresolved: Unresolved) -> Self {
+        Self::Unresolved(Box::new(unresolved))
+    }
 }
 
 fn at(version: Option<&Version>) -> String {

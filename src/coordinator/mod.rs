@@ -225,7 +225,11 @@ impl Coordinator {
                 held.stop.cancel();
             }
         }
-        let takes = futures::future::join_all(turn.take.iter().map(|partition| self.take(*partition))).await;
+        let takes = futures::future::join_all(turn.take.iter().map(|partition| {
+            let seen = self.members.partition(*partition).cloned();
+            take(Arc::clone(&self.shared), *partition, seen)
+        }))
+        .await;
         for work in takes.into_iter().flatten() {
             let (partition, work) = work;
             let stop = CancellationToken::new();
@@ -234,27 +238,6 @@ impl Coordinator {
         }
         if turn.take.is_empty() && turn.release.is_empty() && self.held.values().all(|held| held.reads) {
             self.ready.send_if_modified(|ready| !std::mem::replace(ready, true));
-        }
-    }
-
-    /// Claims a partition; `None` if another was faster, or the broker is away.
-    async fn take(&self, partition: char) -> Option<(char, Partition)> {
-        let seen = self.members.partition(partition);
-        let (checkpoint, sequence) = seen.map_or((0, 0), |seen| (seen.claim.checkpoint, seen.sequence));
-        let before = seen.and_then(|seen| seen.claim.holder.clone());
-        let claim = Claim::new(Some(self.shared.config.id.clone()), checkpoint);
-        let publish = Publish { expect: Some(sequence), ..Publish::new(Claim::subject(partition), claim.encode()) };
-        match self.shared.broker.streams.publish(publish).await {
-            Ok(stored) => {
-                info!(%partition, before = before.as_ref().map(tracing::field::display), checkpoint, "took a partition");
-                self.shared.metrics.taken.inc();
-                let shared = Arc::clone(&self.shared);
-                Some((partition, Partition::new(shared, partition, stored.sequence, checkpoint)))
-            }
-            Err(error) => {
-                debug!(%partition, %error, "did not get a partition");
-                None
-            }
         }
     }
 
@@ -278,6 +261,25 @@ impl Coordinator {
             warn!("stopped while partitions were at work");
         }
         partitions.shutdown().await;
+    }
+}
+
+/// Claims a partition; `None` if another was faster, or the broker is away.
+async fn take(shared: Arc<Shared>, partition: char, seen: Option<Seen>) -> Option<(char, Partition)> {
+    let (checkpoint, sequence) = seen.as_ref().map_or((0, 0), |seen| (seen.claim.checkpoint, seen.sequence));
+    let before = seen.and_then(|seen| seen.claim.holder);
+    let claim = Claim::new(Some(shared.config.id.clone()), checkpoint);
+    let publish = Publish { expect: Some(sequence), ..Publish::new(Claim::subject(partition), claim.encode()) };
+    match shared.broker.streams.publish(publish).await {
+        Ok(stored) => {
+            info!(%partition, before = before.as_ref().map(tracing::field::display), checkpoint, "took a partition");
+            shared.metrics.taken.inc();
+            Some((partition, Partition::new(shared, partition, stored.sequence, checkpoint)))
+        }
+        Err(error) => {
+            debug!(%partition, %error, "did not get a partition");
+            None
+        }
     }
 }
 

@@ -192,9 +192,8 @@ impl Actor {
     async fn begin(&mut self, batch: Vec<Message>) -> Result<(), Folding> {
         let Some(first) = batch.first() else { return Ok(()) };
         let (event, first) = (decode(first)?, first.sequence);
-        match &event {
-            Event::Start(start) if start.parent.is_none() => {}
-            _ => return self.read_all(first, false).await,
+        if !matches!(&event, Event::Start(start) if start.parent.is_none()) {
+            return self.read_all(first, false).await;
         }
         let run = self.new_run(event, false).await?;
         self.state = State::Live(Box::new(run));
@@ -211,7 +210,7 @@ impl Actor {
         self.performer.pins = Arc::new(start.pins.clone());
         self.performer.limits = start.limits;
         let run = if remembering { Run::remembering(&start) } else { Run::new(&start) };
-        run.map_err(halted)
+        run.map_err(|stop| halted(&stop))
     }
 
     /// The start with its document, which a run needs in memory.
@@ -258,10 +257,8 @@ impl Actor {
     /// Folds one record. Says what follows from it, and whether that may have been done before.
     async fn fold_one(&mut self, message: &Message, ask: bool) -> Result<(Vec<Effect>, bool), Folding> {
         let event = decode(message)?;
-        let event = match event {
-            Event::Start(start) => Event::Start(self.whole_document(start).await?),
-            other => other,
-        };
+        let event =
+            if let Event::Start(start) = event { Event::Start(self.whole_document(start).await?) } else { event };
         let bytes = message.payload.len().saturating_add(message.subject.len());
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let record = Record { sequence: message.sequence, time: message.time, bytes, event };
@@ -289,7 +286,7 @@ impl Actor {
                         });
                     }
                 }
-                Err(stop) => return Err(halted(stop)),
+                Err(stop) => return Err(halted(&stop)),
             }
         }
         Err(broken("a record asks for values again and again"))
@@ -300,18 +297,17 @@ impl Actor {
         self.performer.shared.metrics.folded.inc();
         let State::Live(run) = &self.state else { return };
         self.listing.note(record, run);
-        match &record.event {
-            Event::Start(_) => self.begun = Some(record.time),
-            Event::Decided { decision: Decision::Pins(found), .. } => {
-                let pins = Arc::make_mut(&mut self.performer.pins);
-                for (name, pin) in &found.modules {
-                    pins.modules.entry(name.clone()).or_insert_with(|| pin.clone());
-                }
-                for (name, flow) in &found.flows {
-                    pins.flows.entry(name.clone()).or_insert_with(|| flow.clone());
-                }
+        if matches!(&record.event, Event::Start(_)) {
+            self.begun = Some(record.time);
+        }
+        if let Event::Decided { decision: Decision::Pins(found), .. } = &record.event {
+            let pins = Arc::make_mut(&mut self.performer.pins);
+            for (name, pin) in &found.modules {
+                pins.modules.entry(name.clone()).or_insert_with(|| pin.clone());
             }
-            _ => {}
+            for (name, flow) in &found.flows {
+                pins.flows.entry(name.clone()).or_insert_with(|| flow.clone());
+            }
         }
     }
 
@@ -353,17 +349,17 @@ impl Actor {
 
     /// The work, unless it is a watchdog of a young run, which most runs never need.
     fn postponed(&mut self, work: Work) -> Option<Work> {
-        match work {
-            Work::Effect(Effect::StartTimer { timer, due }) if matches!(timer.purpose, Purpose::Watchdog(_)) => {
-                self.watchdog = Some((timer, due));
-                if self.watchdog_in().is_some_and(|wait| !wait.is_zero()) {
-                    return None;
-                }
-                let (timer, due) = self.watchdog.take()?;
-                Some(Work::Effect(Effect::StartTimer { timer, due }))
-            }
-            other => Some(other),
+        let Work::Effect(Effect::StartTimer { timer: TimerId { purpose: Purpose::Watchdog(_), .. }, .. }) = &work
+        else {
+            return Some(work);
+        };
+        let Work::Effect(Effect::StartTimer { timer, due }) = work else { return None };
+        self.watchdog = Some((timer, due));
+        if self.watchdog_in().is_some_and(|wait| !wait.is_zero()) {
+            return None;
         }
+        let (timer, due) = self.watchdog.take()?;
+        Some(Work::Effect(Effect::StartTimer { timer, due }))
     }
 
     /// How long until the watchdog is stored.
@@ -410,7 +406,7 @@ fn broken(reason: &str) -> Folding {
     Folding::Halt(Halt::Broken(reason.to_owned()))
 }
 
-fn halted(stop: Stop) -> Folding {
+fn halted(stop: &Stop) -> Folding {
     match stop {
         Stop::Replay => Folding::Replay,
         Stop::Newer(_) => Folding::Halt(Halt::Newer(stop.to_string())),

@@ -2,9 +2,9 @@
 //! which commits what a host would.
 
 mod flows;
+mod large;
 mod sharing;
 mod trouble;
-mod values;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
