@@ -18,10 +18,13 @@ use crate::model::{Failure, Kind, Limits, Outcome, Timestamp};
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::TaskMessage;
 use crate::sandbox;
-use crate::store::{records, values};
+use crate::store::{hand_backs, records, values};
 
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
+
+/// How long a host that is stopped waits to note what it hands back: a broker that is there takes milliseconds.
+const NOTE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Handles one delivery. When this returns the delivery is finished, handed back, or left to its lease.
 pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
@@ -32,7 +35,8 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
     };
     let span = info_span!("task", id = %subject.id, queue = %subject.queue, delivery = count);
     let work = async {
-        let attempt = Attempt { shared, subject: &subject, delivery: count, heard: Instant::now() };
+        let attempt =
+            Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
         attempt.settle(&message.headers, &message.payload).await;
         finish(lease.as_ref()).await;
     };
@@ -43,6 +47,10 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
             () = keep(lease.as_ref(), shared.config.lease) => {}
             () = shared.hand_back.cancelled() => {
                 info!("handing the task back");
+                let note = hand_backs::note(&shared.broker, &subject.tenant, &subject.id, message.sequence);
+                if !matches!(tokio::time::timeout(NOTE_TIME_MAX, note).await, Ok(Ok(()))) {
+                    debug!("failed to note that the task was handed back");
+                }
                 drop(lease.hand_back(Duration::ZERO).await);
             }
         }
@@ -77,6 +85,8 @@ async fn finish(lease: &dyn Lease) {
 struct Attempt<'a> {
     shared: &'a Arc<Shared>,
     subject: &'a TaskSubject,
+    /// Its message's place in the stream.
+    sequence: u64,
     delivery: u64,
     heard: Instant,
 }
@@ -91,12 +101,16 @@ impl Attempt<'_> {
                 return self.end(1, 0, End::Failed(failure)).await;
             }
         };
-        let seen = Seen {
+        let mut seen = Seen {
             attempt: message.attempt,
             delivery: self.delivery,
+            handed_back: 0,
             recheck: message.recheck,
             expires: message.signature.options.expires,
         };
+        if seen.needs_hand_backs() {
+            seen.handed_back = self.handed_back().await;
+        }
         let record = if seen.needs_record() { self.record().await } else { None };
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
         let now = self.shared.broker.clock.now();
@@ -106,6 +120,12 @@ impl Attempt<'_> {
             Verdict::Settle(end) => self.end(seen.attempt, expected, end).await,
             Verdict::Run => self.run(&message, expected).await,
         }
+    }
+
+    async fn handed_back(&self) -> u64 {
+        let TaskSubject { tenant, id, .. } = self.subject;
+        let count = || hand_backs::count(&self.shared.broker, tenant, id, self.sequence);
+        Patience::default().insist("look up hand-backs", count).await.unwrap_or_default()
     }
 
     async fn record(&self) -> Option<records::StoredRecord> {

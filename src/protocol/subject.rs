@@ -112,6 +112,12 @@ pub fn progress(tenant: &Tenant, id: &TaskId) -> String {
     format!("lvg.{tenant}.ev.progress.{id}")
 }
 
+/// `lvg.<t>.ev.handback.<id>`: how often hosts handed the task back when they were stopped.
+#[must_use]
+pub fn hand_backs(tenant: &Tenant, id: &TaskId) -> String {
+    format!("lvg.{tenant}.ev.handback.{id}")
+}
+
 /// `lvg.<t>.module.<name>.<version>`: the record of a version, its dots written as `~`, since a dot ends a token.
 #[must_use]
 pub fn module(tenant: &Tenant, name: &ModuleName, version: &Version) -> String {
