@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,8 +66,8 @@ pub(super) struct Serve {
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     drain: Duration,
 
-    /// Folder of compiled modules.
-    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR")]
+    /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
+    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
 }
 
@@ -74,7 +75,12 @@ impl HostArgs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let stop = CancellationToken::new();
         let listener = match self.port {
-            Some(port) => Some(status::bind(port).await?),
+            Some(port) => {
+                let listener = status::bind(port).await?;
+                let address = listener.local_addr().map(tracing::field::display).ok();
+                info!(address, "serving /healthz, /readyz and /metrics");
+                Some(listener)
+            }
             None => None,
         };
         let metrics = Metrics::default();

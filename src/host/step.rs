@@ -9,7 +9,7 @@ use tracing::{debug, info};
 use super::attempt::{Attempt, Ran};
 use crate::broker::Publish;
 use crate::broker::patience::Patience;
-use crate::model::lifecycle::Usage;
+use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
 use crate::model::{Datum, Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
@@ -29,9 +29,11 @@ impl Attempt<'_> {
         };
         // The subject is what the broker held unique; a header is what somebody wrote.
         message.attempt = step.attempt;
+        // What was handed back is not lost; what is delivered again is looked at all the same.
+        let handed_back = if self.delivery > DELIVERIES_MAX { self.handed_back().await } else { 0 };
         let seen = Seen {
             attempt: step.attempt,
-            delivery: self.delivery,
+            delivery: self.delivery.saturating_sub(handed_back).max(self.delivery.min(2)),
             recheck: message.recheck,
             shielded: message.shielded,
             expires: message.signature.options.expires,

@@ -123,6 +123,12 @@ pub fn progress(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.ev.progress.{}", key.into())
 }
 
+/// `lvg.<t>.ev.handback.<key>`: how often hosts handed the task back when they were stopped.
+#[must_use]
+pub fn hand_backs(tenant: &Tenant, key: &TaskKey) -> String {
+    format!("lvg.{tenant}.ev.handback.{key}")
+}
+
 /// `lvg.<t>.module.<name>.<version>`: the record of a version, its dots written as `~`, since a dot ends a token.
 #[must_use]
 pub fn module(tenant: &Tenant, name: &ModuleName, version: &Version) -> String {
