@@ -23,6 +23,8 @@ pub mod cli;
 #[cfg(feature = "full")]
 pub mod client;
 #[cfg(feature = "full")]
+pub mod coordinator;
+#[cfg(feature = "full")]
 pub mod exec;
 #[cfg(feature = "full")]
 pub mod host;

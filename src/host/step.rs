@@ -7,13 +7,13 @@ use tracing::{debug, info};
 use super::attempt::{Attempt, Ran};
 use crate::broker::Publish;
 use crate::broker::patience::Patience;
-use crate::model::lifecycle::Usage;
+use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
 use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
 use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, step};
-use crate::sandbox;
+use crate::sandbox::{self, Cancel};
 use crate::store::values;
 
 impl Attempt<'_> {
@@ -27,18 +27,27 @@ impl Attempt<'_> {
         };
         // The subject is what the broker held unique; a header is what somebody wrote.
         message.attempt = step.attempt;
+        // What was handed back is not lost; what is delivered again is looked at all the same.
+        let handed_back = if self.delivery > DELIVERIES_MAX { self.handed_back().await } else { 0 };
         let seen = Seen {
             attempt: step.attempt,
-            delivery: self.delivery,
+            delivery: self.delivery.saturating_sub(handed_back).max(self.delivery.min(2)),
             recheck: message.recheck,
             shielded: message.shielded,
             expires: message.signature.options.expires,
         };
+        // Who cancels writes a record, then sends word: who can be found before it looks misses neither.
+        let cancel = Cancel::default();
+        let entry = self.shared.running.enter(self.subject, cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
             Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),
             Verdict::Fail(failure) => self.fail_step(step, failure).await,
-            Verdict::Run => self.run_step(step, &message).await,
+            Verdict::Run => {
+                let ran = self.invoke(&message, &cancel).await;
+                drop(entry);
+                self.commit_ran(step, ran).await;
+            }
         }
     }
 
@@ -71,8 +80,8 @@ impl Attempt<'_> {
         last.unwrap_or_default().map(|message| message.sequence)
     }
 
-    async fn run_step(&self, step: &StepAttempt, message: &TaskMessage) {
-        let Ran { outcome, usage, cancelled, binary } = self.invoke(message).await;
+    /// Commits what an attempt ended with.
+    async fn commit_ran(&self, step: &StepAttempt, Ran { outcome, usage, cancelled, binary }: Ran) {
         let (broker, shelf) = (&self.shared.broker, self.shelf());
         let end = match step_life::on_outcome(outcome, cancelled, step.attempt) {
             Commit::Succeed(output) => match sandbox::json(&output, binary) {

@@ -9,13 +9,13 @@ use super::Exec;
 use crate::broker::{Clock as _, SystemClock};
 use crate::cli::module::examine_in;
 use crate::cli::sandbox::cores;
-use crate::cli::{Fault, input, output, sandbox, signals};
+use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
 use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
-use crate::model::{Datum, Digest, Failure, FlowName, ModuleName, RunId, Version};
+use crate::model::{Datum, Digest, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
 use crate::sandbox::{Note, Sandbox};
-use crate::workflow::flow::{DOCUMENT_BYTES_MAX, Document};
+use crate::workflow::flow::Document;
 use crate::workflow::journal::Ending;
 use crate::workflow::run::{Change, StepState, Waiting};
 
@@ -100,16 +100,8 @@ impl Exec {
 
 /// Reads a flow; all that is wrong with it is printed.
 fn document(file: &Path) -> Result<Document, Fault> {
-    let failed = |error: std::io::Error| Fault::usage(format!("failed to read {}: {error}", file.display()));
-    let size = std::fs::metadata(file).map_err(failed)?.len();
-    if size > DOCUMENT_BYTES_MAX as u64 {
-        let message = format!("{}: {size} bytes: a flow has at most {DOCUMENT_BYTES_MAX}", file.display());
-        return Err(Fault::usage(message));
-    }
-    let text = std::fs::read(file).map_err(failed)?;
-    Document::parse(&text).map_err(|problems| {
-        several(problems.iter().map(|problem| format!("{}: {problem}", file.display())), "the flow has no problem")
-    })
+    let path = file.to_str().ok_or_else(|| Fault::usage(format!("{}: the path is not UTF-8", file.display())))?;
+    flow::read_checked(path)
 }
 
 /// One line for each; the last is the fault.
@@ -162,59 +154,43 @@ fn unfinished(error: local::Error, fast: bool) -> Fault {
 
 fn ended(report: &Report) -> Result<(), Fault> {
     for failure in &report.end.compensation_failures {
-        eprintln!("a compensation failed: {}", printable(&format!("{failure}{}", place(failure))));
+        let step = place(failure).map(|place| format!(" {place}")).unwrap_or_default();
+        eprintln!("not undone{step}: {}", printable(&failure.to_string()));
     }
     match &report.end.result {
         Ending::Succeeded(value) => output::value(value.text()),
         Ending::Failed(failure) => {
-            let detail = failure.detail.as_ref().map(|detail| format!(", detail: {detail}")).unwrap_or_default();
-            Err(Fault::failed(failure).hint(format!("{}{detail}", place(failure).trim_start())))
+            let place = place(failure);
+            if let (Some(place), true) = (&place, failure.detail.is_some()) {
+                eprintln!("failed {place}");
+            }
+            Err(Fault::failed(failure).hint_if_none(place))
         }
-        Ending::Cancelled => {
-            Err(Fault::failed(&Failure::new(crate::model::Kind::Cancelled, "somebody cancelled the run")))
-        }
+        Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
     }
 }
 
-/// ` in step 0-1, module/task, attempt 2`, as far as it is known.
-fn place(failure: &Failure) -> String {
-    let step = failure.step.as_ref().map(|step| format!("step {step}"));
-    let task = failure.task.as_ref().map(ToString::to_string);
-    let attempt = failure.attempt.map(|attempt| format!("attempt {attempt}"));
-    let parts: Vec<String> = [step, task, attempt].into_iter().flatten().collect();
-    if parts.is_empty() { String::new() } else { format!(" in {}", parts.join(", ")) }
+/// `in step 0-1, module/task, attempt 2`, as far as it is known.
+fn place(failure: &Failure) -> Option<String> {
+    let step = failure.step.as_ref().map(|step| format!("in step {step}"))?;
+    let task = failure.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
+    let attempt = failure.attempt.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
+    Some(format!("{step}{task}{attempt}"))
 }
 
-/// The line of a step that has ended, or is tried again: of what does something, and of what has failed.
+/// The line of a step that has ended, or is tried again; those of child runs begin with their run.
 fn line(root: &RunId, run: &RunId, change: &Change) -> Option<String> {
-    let works = matches!(change.kind, "task" | "wait" | "sleep" | "flow");
-    let attempt = change.attempt.filter(|attempt| *attempt > 1);
-    let attempt = attempt.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
-    let (word, more) = match &change.state {
-        StepState::Succeeded(_) if works => ("succeeded", attempt),
-        StepState::Failed(failure) => ("failed", format!("{attempt}: {failure}")),
-        StepState::Cancelled if works => ("cancelled", String::new()),
-        StepState::Retrying { failure, .. } => ("retrying", format!("{attempt}: {failure}")),
-        StepState::Catching(failure) => ("catching", format!(": {failure}")),
-        StepState::Replaced => ("replaced", String::new()),
-        StepState::Scheduled
-        | StepState::Queued
-        | StepState::Running
-        | StepState::Recalled
-        | StepState::Succeeded(_)
-        | StepState::Cancelled => return None,
-    };
-    let child = if run == root { String::new() } else { format!("{}/", run.as_str().get(..6).unwrap_or_default()) };
-    Some(printable(&format!("{word:9}  {child}{}  {}{more}", change.step, change.label)))
+    let line = if change.state == StepState::Queued { None } else { tree::plain(change) };
+    line.map(|line| if run == root { line } else { format!("{run} {line}") })
 }
 
 fn hear(call: &Call, note: Note) {
     let who = format!("{} {}", call.step, call.task);
     match note {
-        Note::Log { level, message, .. } => eprintln!("{:9}  {who}: {}", level.as_str(), printable(&message)),
+        Note::Log { level, message, .. } => eprintln!("{who} {}: {}", level.as_str(), printable(&message)),
         Note::Progress { done, total, note } => {
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            eprintln!("progress   {who}: {done}{of} {}", printable(&note.unwrap_or_default()));
+            eprintln!("{who} progress {done}{of} {}", printable(&note.unwrap_or_default()));
         }
     }
 }

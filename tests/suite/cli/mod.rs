@@ -7,9 +7,11 @@
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
 //! | `exec` | `lovage exec` |
+//! | `flows` | `lovage flow ...` |
 
 mod arguments;
 mod exec;
+mod flows;
 mod guests;
 mod modules;
 mod uploads;
