@@ -23,6 +23,10 @@ pub mod cli;
 #[cfg(feature = "full")]
 pub mod client;
 #[cfg(feature = "full")]
+pub mod coordinator;
+#[cfg(feature = "full")]
+pub mod exec;
+#[cfg(feature = "full")]
 pub mod host;
 #[cfg(feature = "full")]
 pub mod local;
@@ -34,3 +38,5 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "full")]
 pub mod telemetry;
+#[cfg(feature = "full")]
+pub mod testing;

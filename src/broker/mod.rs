@@ -89,6 +89,8 @@ pub struct Publish {
     pub message_id: Option<String>,
     /// How long the message is kept; rounded up to whole seconds, at least one.
     pub ttl: Option<Duration>,
+    /// Whether the message is kept although its stream drops what is older than its limit of age.
+    pub lasting: bool,
     /// Makes the message a schedule: when it is due the broker publishes its headers and payload to `target` (in the same
     /// stream) and removes it. A new message on its subject takes its place, a purge of its subject ends it.
     pub schedule: Option<Schedule>,
@@ -220,9 +222,13 @@ pub trait Bus: Send + Sync {
     /// Sends with a reply subject, and returns what answers within `patience`: at most `answers_max` of them.
     async fn ask(&self, subject: &str, payload: Bytes, patience: Duration, answers_max: usize) -> Result<Vec<Message>>;
 
-    /// All messages on `subject` (wildcards allowed) from now on, stored ones included: what is sent after this returned
-    /// is heard. A listener that falls 65,536 messages behind misses some.
+    /// All messages on `subject` (wildcards allowed) from now on, stored ones included: what this connection sends or asks for
+    /// after this returned, and all that follows from that, is heard. What others send is heard after a [`flush`](Self::flush).
+    /// A listener that falls 65,536 messages behind misses some.
     async fn listen(&self, subject: &str) -> Result<BoxStream<'static, Message>>;
+
+    /// Returns when the broker has all that was sent before and knows of all who listen.
+    async fn flush(&self) -> Result<()>;
 }
 
 /// What is known of an object.

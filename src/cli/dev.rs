@@ -11,10 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::host::{Serve, provision};
-use super::{Fault, signals, status, user_dir};
+use super::{Fault, coordinator, signals, status, user_dir};
 use crate::broker::nats::server::{self, Plan, Server};
 use crate::broker::nats::{Nats, Options};
 use crate::broker::patience::Patience;
+use crate::coordinator::RUNS_IN_MEMORY_MAX_DEFAULT;
 use crate::model::Tenant;
 use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
@@ -84,10 +85,19 @@ impl Dev {
             hosts.push(self.serve.begin(nats, &tenant, &metrics, place).await?);
         }
         let mover = Mover::begin(nats.broker()).await?;
-        tell(url, &address);
+        let coordinator = coordinator::begin(nats, &metrics, self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT).await?;
+        let ready = coordinator.ready();
+        let tell = async {
+            if coordinator::reads(ready, stop).await {
+                tell(url, &address);
+            }
+            Ok::<_, Fault>(())
+        };
         let hosts = futures::future::try_join_all(hosts.into_iter().map(|host| host.serve(stop.clone())));
-        let roles = async { Ok(tokio::try_join!(hosts, mover.serve(stop.clone())).map(drop)?) };
-        let result = tokio::try_join!(roles, status::serve(listener, status, stop.clone())).map(drop);
+        let roles = async {
+            Ok(tokio::try_join!(hosts, mover.serve(stop.clone()), coordinator.serve(stop.clone())).map(drop)?)
+        };
+        let result = tokio::try_join!(roles, tell, status::serve(listener, status, stop.clone())).map(drop);
         up.store(false, Ordering::Relaxed);
         result
     }

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use crate::model::Failure;
 use crate::model::name::Invalid;
+use crate::model::{Failure, Kind};
 use crate::protocol::note::printable;
+use crate::store::catalogue::Unresolved;
 use crate::{broker, client, sandbox};
 
 /// A command's failure.
@@ -39,6 +40,13 @@ impl Fault {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with a hint, if there is one and none was given yet.
+    #[must_use]
+    pub fn hint_if_none(mut self, hint: Option<String>) -> Self {
+        self.hint = self.hint.or(hint);
         self
     }
 
@@ -88,7 +96,26 @@ impl From<client::Error> for Fault {
             }
             Error::TaskMissing { .. } | Error::VersionTaken { .. } | Error::Occupied(_) | Error::Ended { .. } => usage,
             Error::NotFound(_) | Error::InputTooLarge { .. } => usage,
-            Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) => {
+            Error::Unresolved(unresolved) => match *unresolved {
+                Unresolved::Broker(error) => error.into(),
+                Unresolved::Module { .. } => {
+                    usage.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+                }
+                Unresolved::Flow { .. } => {
+                    usage.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`")
+                }
+                Unresolved::Task { .. }
+                | Unresolved::Document { .. }
+                | Unresolved::Unreadable { .. }
+                | Unresolved::TooMany => usage,
+            },
+            Error::RunNotFound(_)
+            | Error::RunEnded { .. }
+            | Error::SignalUnknown { .. }
+            | Error::FlowVersionTaken { .. }
+            | Error::Refused(_) => usage,
+            Error::RunCancelled(_) => Self::failed(&Failure::new(Kind::Cancelled, error.to_string())),
+            Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) | Error::RunClosed(_) => {
                 Self::platform(format!("failed to {error}"))
             }
         }
@@ -121,7 +148,6 @@ impl From<Invalid> for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Kind;
     use crate::model::lifecycle::State;
 
     #[test]

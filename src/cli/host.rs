@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -65,8 +66,8 @@ pub(super) struct Serve {
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     drain: Duration,
 
-    /// Folder of compiled modules.
-    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR")]
+    /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
+    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
 }
 
@@ -74,7 +75,12 @@ impl HostArgs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let stop = CancellationToken::new();
         let listener = match self.port {
-            Some(port) => Some(status::bind(port).await?),
+            Some(port) => {
+                let listener = status::bind(port).await?;
+                let address = listener.local_addr().map(tracing::field::display).ok();
+                info!(address, "serving /healthz, /readyz and /metrics");
+                Some(listener)
+            }
             None => None,
         };
         let metrics = Metrics::default();
@@ -168,8 +174,13 @@ pub(super) async fn provision(nats: &Nats, tenant: &Tenant) -> Result<(), Fault>
     }
 }
 
-/// A name for this host that no other has: the machine's, the process's and its place in it.
+/// A name for this host that no other has.
 fn host_id(place: usize) -> Result<HostId, Fault> {
+    Ok(process_id(place).parse()?)
+}
+
+/// A name that no other part of any process has: the machine's, the process's and its place in it.
+pub(super) fn process_id(place: usize) -> String {
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
     let machine: String = machine
         .trim()
@@ -179,7 +190,7 @@ fn host_id(place: usize) -> Result<HostId, Fault> {
         .collect();
     let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
     let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
-    Ok(format!("{machine}{suffix}").parse()?)
+    format!("{machine}{suffix}")
 }
 
 const _: () = assert!(LEASE_DEFAULT.as_secs() == 20, "the default of --lease is written as text above");

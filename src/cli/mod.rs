@@ -5,18 +5,23 @@
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
 mod connect;
+mod coordinator;
 mod dev;
 mod exec;
 mod fault;
+mod flow;
 mod host;
 mod input;
 mod module;
 mod output;
+mod run;
+mod runs;
 mod sandbox;
 mod signals;
 mod status;
 mod submit;
 mod task;
+mod tree;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -45,10 +50,12 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// The whole platform on this machine: broker and hosts.
+    /// The whole platform on this machine: broker, coordinator and hosts.
     Dev(dev::Dev),
     /// A host: runs tasks from a broker elsewhere.
     Host(host::HostArgs),
+    /// A coordinator: advances runs of a broker elsewhere.
+    Coordinator(coordinator::CoordinatorArgs),
     /// Upload, list and examine modules.
     #[command(subcommand)]
     Module(module::Module),
@@ -62,7 +69,15 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
-    /// Run a module in this process, without a server.
+    /// Check and draw flow documents.
+    #[command(subcommand)]
+    Flow(flow::Flow),
+    /// Start a run of a flow, show its steps live, print its output.
+    Run(run::RunArgs),
+    /// List, show and control runs.
+    #[command(subcommand)]
+    Runs(runs::Runs),
+    /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
 
@@ -82,7 +97,7 @@ pub fn main() -> ExitCode {
         _ => {}
     }
     let args = Args::parse();
-    let quiet = !matches!(args.command, Command::Dev(_) | Command::Host(_));
+    let quiet = !matches!(args.command, Command::Dev(_) | Command::Host(_) | Command::Coordinator(_));
     let filter = args.log.as_deref().unwrap_or(if quiet { "warn,async_nats=error" } else { "info,async_nats=warn" });
     telemetry::init(args.log_format, filter);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -102,12 +117,16 @@ async fn run(command: Command) -> Result<(), Fault> {
     match command {
         Command::Dev(dev) => Box::pin(dev.run()).await,
         Command::Host(host) => Box::pin(host.run()).await,
+        Command::Coordinator(coordinator) => Box::pin(coordinator.run()).await,
         Command::Module(module) => Box::pin(module.run()).await,
         Command::Call(call) => Box::pin(call.run()).await,
         Command::Send(send) => Box::pin(send.run()).await,
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Flow(flow) => Box::pin(flow.run()).await,
+        Command::Run(run) => Box::pin(run.run()).await,
+        Command::Runs(runs) => Box::pin(runs.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

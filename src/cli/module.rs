@@ -1,19 +1,25 @@
 //! `lovage module`: push, ls, show, inspect, rm, verify.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use super::{Connect, Fault, output, sandbox};
+use super::{Connect, Fault, output, sandbox as own};
 use crate::client::Upload;
 use crate::model::module::Manifest;
 use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
 use crate::protocol::note::printable;
 use crate::protocol::stream::Bucket;
-use crate::sandbox::{Inspection, MODULE_BYTES_MAX, inspect};
+use crate::sandbox::{self, Inspection, MODULE_BYTES_MAX, Sandbox, inspect};
+
+/// How long a compilation may take before it is said what is being waited for.
+const SILENT_FOR: Duration = Duration::from_secs(1);
 
 /// `lovage module ...`.
 #[derive(Subcommand)]
@@ -135,6 +141,17 @@ pub(super) async fn examine(
     file: &Path,
     manifest: Option<Manifest>,
 ) -> Result<Examined, Fault> {
+    examine_in(&own::open(1, None)?, name, version, file, manifest).await
+}
+
+/// The same, in a sandbox that goes on.
+pub(super) async fn examine_in(
+    sandbox: &Sandbox,
+    name: ModuleName,
+    version: Option<Version>,
+    file: &Path,
+    manifest: Option<Manifest>,
+) -> Result<Examined, Fault> {
     let bytes = read(file)?;
     let about = |rejection: crate::sandbox::Rejection| Fault::usage(format!("{}: {rejection}", file.display()));
     let Inspection { contract, stored, imports, functions, memory_min_bytes, .. } = inspect(&bytes).map_err(about)?;
@@ -142,8 +159,7 @@ pub(super) async fn examine(
     let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
     let given = manifest.is_some();
     let manifest = manifest.unwrap_or_default();
-    let sandbox = sandbox::open(1, None)?;
-    let code = sandbox.load(&Digest::of(&stored), stored.clone()).await?;
+    let code = compile(sandbox, &stored).await?;
     let tasks = match contract {
         Contract::Task if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
             return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
@@ -153,6 +169,20 @@ pub(super) async fn examine(
     };
     let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
     Ok(Examined { upload, imports, functions, memory_min_bytes })
+}
+
+/// Compiles a module, and says so if it takes long.
+async fn compile(sandbox: &Sandbox, wasm: &Bytes) -> Result<Arc<sandbox::Module>, Fault> {
+    let digest = Digest::of(wasm);
+    let mut load = pin!(sandbox.load(&digest, wasm.clone()));
+    let loaded = match tokio::time::timeout(SILENT_FOR, &mut load).await {
+        Ok(loaded) => loaded,
+        Err(_) => {
+            eprintln!("compiling {} of Wasm, which is done once ...", output::size(wasm.len() as u64));
+            load.await
+        }
+    };
+    Ok(loaded?)
 }
 
 /// Reads at most what a module may have, so that a mistaken path to something huge is refused at once.
@@ -180,7 +210,8 @@ fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
     manifest.tasks.iter().map(|(name, task)| describe(name.clone(), task.summary.clone())).collect()
 }
 
-fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
+/// Reads what a file adds to a module.
+pub(super) fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))?;
     toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))

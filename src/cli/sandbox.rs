@@ -9,7 +9,7 @@ use crate::sandbox::{Compiler, Config, Sandbox};
 pub(super) fn open(slots: usize, cache: Option<PathBuf>) -> Result<Sandbox, Fault> {
     let program =
         std::env::current_exe().map_err(|error| Fault::platform(format!("failed to find this program: {error}")))?;
-    let cache = cache.unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache"));
+    let cache = cache.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache"));
     let slots = u32::try_from(slots).map_err(|_| Fault::usage("--concurrency is too large"))?;
     Ok(Sandbox::new(Config::new(slots, cores(), cache, Compiler::new(program)))?)
 }

@@ -265,6 +265,9 @@ async fn print_whole(client: &Client, id: &str, settled: &Settled) -> Result<(),
     };
     let state: State = settled.end.state();
     let output: Option<serde_json::Value> = output;
-    let failure = settled.end.failure();
-    output::json(&json!({"id": id, "state": state, "output": output, "failure": failure, "usage": settled.usage}))
+    let mut whole = json!({"id": id, "state": state, "output": output, "usage": settled.usage});
+    if let (Some(failure), Some(whole)) = (settled.end.failure(), whole.as_object_mut()) {
+        whole.insert("failure".to_owned(), json!(failure));
+    }
+    output::json(&whole)
 }

@@ -53,9 +53,8 @@ impl Client {
             self.broker.streams.purge(&waiting).await?;
         }
         self.broker.bus.send(&subject::cancel(&self.tenant, id), Headers::new(), Bytes::new()).await?;
-        // What is sent is buffered. The answer to a later request shows that it has gone out, before a caller that has nothing
-        // else to do ends its process.
-        drop(self.record(id).await);
+        // What is sent is buffered, and a caller that has nothing else to do ends its process. The record stands in any case.
+        drop(self.broker.bus.flush().await);
         Ok(())
     }
 }

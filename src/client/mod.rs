@@ -18,6 +18,10 @@
 mod call;
 mod cancel;
 mod modules;
+mod runs;
+mod runs_control;
+mod runs_list;
+mod runs_view;
 mod state;
 mod submit;
 
@@ -28,14 +32,21 @@ use tokio::time::Instant;
 
 pub use call::Watch;
 pub use modules::Upload;
+pub use runs::{Order, RunRecord};
+pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
+pub use runs_view::{RunView, StepView};
 pub use state::Snapshot;
 pub use submit::Place;
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
-use crate::model::{Failure, ModuleName, ModuleRecord, TaskId, TaskName, TaskRef, Tenant, Version};
+use crate::model::{
+    Failure, FlowName, ModuleName, ModuleRecord, RunId, SignalName, TaskId, TaskName, TaskRef, Tenant, Version,
+};
 use crate::protocol::Rejection;
+use crate::store::catalogue::{Catalogue, Unresolved};
 use crate::store::values::Missing;
+use crate::workflow::wire::RunState;
 
 /// Why a client could not do what it was asked for.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -103,6 +114,47 @@ pub enum Error {
     /// A value cannot be had.
     #[error(transparent)]
     Missing(#[from] Missing),
+    /// What a run calls was not found; nothing was started.
+    #[error(transparent)]
+    Unresolved(Box<Unresolved>),
+    /// There is no run of this id: it was never started, or was removed after its retention.
+    #[error("find run {0}: there is none (ended runs are kept for a week)")]
+    RunNotFound(RunId),
+    /// The run has ended already.
+    #[error("change run {run}: it has ended already, as {state}")]
+    RunEnded {
+        /// The run.
+        run: RunId,
+        /// How it ended.
+        state: RunState,
+    },
+    /// The run was cancelled.
+    #[error("run {0} was cancelled")]
+    RunCancelled(RunId),
+    /// Nothing in the run waits for the signal.
+    #[error("send signal {name}: nothing in the run waits for it{}", among(.known))]
+    SignalUnknown {
+        /// What was sent.
+        name: SignalName,
+        /// Signals that something waits for.
+        known: Vec<String>,
+    },
+    /// The version is there with another document.
+    #[error(
+        "push flow {flow}@{version}: this version is there with another document, and a version never changes; push another version"
+    )]
+    FlowVersionTaken {
+        /// The flow.
+        flow: FlowName,
+        /// The version.
+        version: Version,
+    },
+    /// What was asked for cannot be done; nothing was changed.
+    #[error("do that: {0}")]
+    Refused(String),
+    /// The subscription that a run's end was awaited on has ended, as when the connection was closed.
+    #[error("wait for run {0}: the connection was closed")]
+    RunClosed(RunId),
     /// A stored message is not of a form that this program reads.
     #[error("read {subject}: {rejection}")]
     Unreadable {
@@ -114,6 +166,12 @@ pub enum Error {
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),
+}
+
+impl From<Unresolved> for Error {
+    fn from(unresolved: Unresolved) -> Self {
+        Self::Unresolved(Box::new(unresolved))
+    }
 }
 
 fn at(version: Option<&Version>) -> String {
@@ -130,6 +188,7 @@ pub struct Client {
     broker: Broker,
     tenant: Tenant,
     resolved: Arc<Mutex<Resolved>>,
+    catalogue: Arc<Catalogue>,
 }
 
 /// Modules that were looked up, and when.
@@ -139,7 +198,8 @@ impl Client {
     /// A client of `tenant` on `broker`.
     #[must_use]
     pub fn new(broker: Broker, tenant: Tenant) -> Self {
-        Self { broker, tenant, resolved: Arc::default() }
+        let catalogue = Arc::new(Catalogue::new(broker.clone()));
+        Self { broker, tenant, resolved: Arc::default(), catalogue }
     }
 
     /// The tenant that it acts for.

@@ -106,16 +106,16 @@ mod tests {
     #[test]
     fn claims_and_heartbeats_have_golden_forms() {
         let claim = Claim::new(Some("c1".parse().unwrap()), 7);
-        for (claim, text) in [
-            (claim, r#"{"v":1,"holder":"c1","checkpoint":7}"#),
-            (Claim::new(None, 7), r#"{"v":1,"checkpoint":7}"#),
-        ] {
+        for (claim, text) in
+            [(claim, r#"{"v":1,"holder":"c1","checkpoint":7}"#), (Claim::new(None, 7), r#"{"v":1,"checkpoint":7}"#)]
+        {
             assert_eq!(claim.encode(), text);
             assert_eq!(Claim::decode(&Bytes::from_static(text.as_bytes())), Ok(claim));
         }
-        for (beat, text) in
-            [(Beat::new(3, false), r#"{"v":1,"number":3}"#), (Beat::new(4, true), r#"{"v":1,"number":4,"leaves":true}"#)]
-        {
+        for (beat, text) in [
+            (Beat::new(3, false), r#"{"v":1,"number":3}"#),
+            (Beat::new(4, true), r#"{"v":1,"number":4,"leaves":true}"#),
+        ] {
             assert_eq!(beat.encode(), text);
             assert_eq!(Beat::decode(&Bytes::from_static(text.as_bytes())), Ok(beat));
         }

@@ -82,10 +82,10 @@ impl Members {
         self.partitions.get(&partition)
     }
 
-    /// What is to be done, where we work on `working`.
-    pub(super) fn turn(&self, working: &BTreeSet<char>) -> Turn {
+    /// What is to be done, where we work on `working`; `None` as long as nothing is known of the others.
+    pub(super) fn turn(&self, working: &BTreeSet<char>) -> Option<Turn> {
         if !self.present {
-            return Turn::default();
+            return None;
         }
         let live = self.others.keys().cloned().collect();
         let others = self.partitions.iter().filter_map(|(partition, seen)| {
@@ -95,7 +95,7 @@ impl Members {
         let mut holders: BTreeMap<char, CoordinatorId> = others.collect();
         // What we work on is ours until a write of ours is refused, whatever the view says that may be a moment behind.
         holders.extend(working.iter().map(|partition| (*partition, self.me.clone())));
-        turn(&self.me, &live, &holders)
+        Some(turn(&self.me, &live, &holders))
     }
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn takes(members: &Members) -> usize {
-        members.turn(&BTreeSet::new()).take.len()
+        members.turn(&BTreeSet::new()).map_or(0, |turn| turn.take.len())
     }
 
     #[test]
@@ -185,8 +185,11 @@ mod tests {
         let mut members = second();
         members.heard(id("a"), &Beat::new(2, true), at(11));
         let working: BTreeSet<char> = PARTITIONS.chars().collect();
-        assert_eq!(members.turn(&working), Turn::default());
+        assert_eq!(members.turn(&working), Some(Turn::default()));
         members.claimed('0', Seen { claim: Claim::new(Some(id("b")), 0), sequence: 100 });
-        assert!(members.turn(&BTreeSet::new()).take.contains(&'0'), "a record of ours without work of ours is free");
+        assert!(
+            members.turn(&BTreeSet::new()).unwrap().take.contains(&'0'),
+            "a record of ours without work of ours is free"
+        );
     }
 }

@@ -19,9 +19,9 @@ use crate::protocol::{Headers, subject};
 use crate::store::journal::{self, Written};
 use crate::store::run_values;
 use crate::store::values::Missing;
+use crate::workflow::effect::StartChild;
 use crate::workflow::journal::{CORE_VERSION, Decision, End, Ending, Parent, Pins, Question, RunLimits, Start};
 use crate::workflow::timer::{Purpose, TimerId};
-use crate::workflow::effect::StartChild;
 use crate::workflow::wire::{self, Entry, RecordName};
 use crate::workflow::{Effect, Event};
 
@@ -194,10 +194,10 @@ impl Performer {
 
     async fn decide(&self, step: StepId, question: Question, decision: Decision, generation: u32) {
         let name = RecordName::Decided { step: step.clone(), question, generation };
-        let event = Event::Decided { step: step.clone(), question, decision };
+        let event = Event::Decided { step: step.clone(), question, decision, generation };
         if let Err(missing) = self.write(&self.run, &name, event).await {
             let decision = Decision::Failed(Failure::new(Kind::Limit, missing.to_string()));
-            drop(self.write(&self.run, &name, Event::Decided { step, question, decision }).await);
+            drop(self.write(&self.run, &name, Event::Decided { step, question, decision, generation }).await);
         }
     }
 

@@ -10,17 +10,21 @@ use crate::model::name::PARTITIONS;
 
 /// What one coordinator does next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Turn {
+pub(super) struct Turn {
     /// Partitions that it takes: nobody who lives holds them.
-    pub take: Vec<char>,
+    pub(super) take: Vec<char>,
     /// Partitions that it gives back, since they are more than its share.
-    pub release: Vec<char>,
+    pub(super) release: Vec<char>,
 }
 
 /// What `me` does next, where `holders` says who holds each partition (those that nobody holds are left out) and `live` who
 /// was heard of lately. `me` counts as live.
 #[must_use]
-pub fn turn(me: &CoordinatorId, live: &BTreeSet<CoordinatorId>, holders: &BTreeMap<char, CoordinatorId>) -> Turn {
+pub(super) fn turn(
+    me: &CoordinatorId,
+    live: &BTreeSet<CoordinatorId>,
+    holders: &BTreeMap<char, CoordinatorId>,
+) -> Turn {
     let mut live = live.clone();
     live.insert(me.clone());
     let rank = live.iter().position(|one| one == me).unwrap_or(0);
@@ -70,9 +74,23 @@ mod tests {
             ("and the second waits until it does", "b", "ab", &"a".repeat(32), "", ""),
             ("then takes it", "b", "ab", &["a".repeat(16), "-".repeat(16)].concat(), "ghjkmnpqrstvwxyz", ""),
             ("what a dead one held is free", "b", "bc", &["b".repeat(16), "a".repeat(16)].concat(), "", ""),
-            ("to the one whose share it is", "c", "bc", &["b".repeat(16), "a".repeat(16)].concat(), "ghjkmnpqrstvwxyz", ""),
+            (
+                "to the one whose share it is",
+                "c",
+                "bc",
+                &["b".repeat(16), "a".repeat(16)].concat(),
+                "ghjkmnpqrstvwxyz",
+                "",
+            ),
             ("three share as equally as can be", "a", "abc", &["a".repeat(16), "b".repeat(16)].concat(), "", "bcdef"),
-            ("the last of three has ten", "c", "abc", &["a".repeat(11), "b".repeat(11), "-".repeat(10)].concat(), "pqrstvwxyz", ""),
+            (
+                "the last of three has ten",
+                "c",
+                "abc",
+                &["a".repeat(11), "b".repeat(11), "-".repeat(10)].concat(),
+                "pqrstvwxyz",
+                "",
+            ),
         ] {
             let turn = turn(&id(me), &ids(live), &holders(held));
             let text = |partitions: &[char]| partitions.iter().collect::<String>();
@@ -94,7 +112,8 @@ mod tests {
                     held.extend(take.into_iter().map(|partition| (partition, me.clone())));
                 }
             }
-            let shares: Vec<usize> = live.iter().map(|me| held.values().filter(|holder| *holder == me).count()).collect();
+            let shares: Vec<usize> =
+                live.iter().map(|me| held.values().filter(|holder| *holder == me).count()).collect();
             assert_eq!(shares.iter().sum::<usize>(), PARTITIONS.len(), "{live:?}");
             assert!(shares.iter().max().unwrap() - shares.iter().min().unwrap() <= 1, "{shares:?}");
             for me in &live {

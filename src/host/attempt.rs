@@ -19,11 +19,14 @@ use crate::protocol::Headers;
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::sandbox;
-use crate::store::records;
 use crate::store::values::{self, Shelf};
+use crate::store::{hand_backs, records};
 
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
+
+/// How long a host that is stopped waits to note what it hands back: a broker that is there takes milliseconds.
+const NOTE_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Handles one delivery. When this returns the delivery is finished, handed back, or left to its lease.
 pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
@@ -34,7 +37,8 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
     };
     let span = info_span!("task", id = %subject.key, queue = %subject.queue, delivery = count);
     let work = async {
-        let attempt = Attempt { shared, subject: &subject, delivery: count, heard: Instant::now() };
+        let attempt =
+            Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
         match &subject.key {
             TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
             TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
@@ -48,6 +52,10 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
             () = keep(lease.as_ref(), shared.config.lease) => {}
             () = shared.hand_back.cancelled() => {
                 info!("handing the task back");
+                let note = hand_backs::note(&shared.broker, &subject.tenant, &subject.key, message.sequence);
+                if !matches!(tokio::time::timeout(NOTE_TIME_MAX, note).await, Ok(Ok(()))) {
+                    debug!("failed to note that the task was handed back");
+                }
                 drop(lease.hand_back(Duration::ZERO).await);
             }
         }
@@ -82,6 +90,8 @@ async fn finish(lease: &dyn Lease) {
 pub(super) struct Attempt<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) subject: &'a TaskSubject,
+    /// Its message's place in the stream.
+    pub(super) sequence: u64,
     pub(super) delivery: u64,
     heard: Instant,
 }
@@ -106,12 +116,16 @@ impl Attempt<'_> {
                 return self.end(id, (1, 0), End::Failed(failure)).await;
             }
         };
-        let seen = Seen {
+        let mut seen = Seen {
             attempt: message.attempt,
             delivery: self.delivery,
+            handed_back: 0,
             recheck: message.recheck,
             expires: message.signature.options.expires,
         };
+        if seen.needs_hand_backs() {
+            seen.handed_back = self.handed_back().await;
+        }
         let record = if seen.needs_record() { self.record(id).await } else { None };
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
         let now = self.shared.broker.clock.now();
@@ -123,13 +137,22 @@ impl Attempt<'_> {
         }
     }
 
+    pub(super) async fn handed_back(&self) -> u64 {
+        let TaskSubject { tenant, key, .. } = self.subject;
+        let count = || hand_backs::count(&self.shared.broker, tenant, key, self.sequence);
+        Patience::default().insist("look up hand-backs", count).await.unwrap_or_default()
+    }
+
     async fn record(&self, id: &TaskId) -> Option<records::StoredRecord> {
         let read = || records::read(&self.shared.broker, &self.subject.tenant, id);
         Patience::default().insist("read the record", read).await.unwrap_or_default()
     }
 
     async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
-        let Ran { outcome, usage, .. } = self.invoke(message).await;
+        let cancel = sandbox::Cancel::default();
+        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
+        drop(entry);
         let policy = &message.signature.options.retry;
         let now = self.shared.broker.clock.now();
         let record = match lifecycle::on_outcome(outcome, policy, id, message.attempt, now) {
@@ -184,21 +207,19 @@ impl Attempt<'_> {
         Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
     }
 
-    /// Runs the attempt in the sandbox.
-    pub(super) async fn invoke(&self, message: &TaskMessage) -> Ran {
+    /// Runs the attempt in the sandbox, until it ends or is cancelled.
+    pub(super) async fn invoke(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let span = info_span!(
             "attempt",
             task = %message.signature.task,
             attempt = message.attempt,
             traceparent = message.traceparent.as_deref(),
         );
-        self.invoke_within(message).instrument(span).await
+        self.invoke_within(message, cancel).instrument(span).await
     }
 
-    async fn invoke_within(&self, message: &TaskMessage) -> Ran {
+    async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let mut usage = self.no_usage(message.attempt);
-        let cancel = sandbox::Cancel::default();
-        let _entry = self.shared.running.enter(self.subject, cancel.clone());
         let (module, input) = match self.prepare(message).await {
             Ok(prepared) => prepared,
             Err(failure) => {

@@ -58,6 +58,8 @@ pub(super) async fn listen(shared: &Shared) {
         match shared.broker.bus.listen(&subject).await {
             Ok(mut words) => {
                 patience = Patience::default();
+                // Words come from others: from here on none is missed. Without an answer the listener stands all the same.
+                drop(shared.broker.bus.flush().await);
                 while let Some(word) = words.next().await {
                     obey(shared, Control::read(&word.subject), word.reply).await;
                 }

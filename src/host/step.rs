@@ -1,21 +1,20 @@
 //! One delivery of a step's attempt: its outcome goes into the journal of its run, whatever it is. What follows is none of a
 //! host's business: it neither tries again nor schedules anything.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::attempt::{Attempt, Ran};
 use crate::broker::Publish;
 use crate::broker::patience::Patience;
-use crate::model::lifecycle::Usage;
+use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
-use crate::model::{Datum, Failure, Kind, StepAttempt};
+use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
 use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, step};
-use crate::store::values::{self, VALUE_BYTES_MAX};
+use crate::sandbox::{self, Cancel};
+use crate::store::values;
 
 impl Attempt<'_> {
     /// Decides, runs and commits.
@@ -28,18 +27,27 @@ impl Attempt<'_> {
         };
         // The subject is what the broker held unique; a header is what somebody wrote.
         message.attempt = step.attempt;
+        // What was handed back is not lost; what is delivered again is looked at all the same.
+        let handed_back = if self.delivery > DELIVERIES_MAX { self.handed_back().await } else { 0 };
         let seen = Seen {
             attempt: step.attempt,
-            delivery: self.delivery,
+            delivery: self.delivery.saturating_sub(handed_back).max(self.delivery.min(2)),
             recheck: message.recheck,
             shielded: message.shielded,
             expires: message.signature.options.expires,
         };
+        // Who cancels writes a record, then sends word: who can be found before it looks misses neither.
+        let cancel = Cancel::default();
+        let entry = self.shared.running.enter(self.subject, cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
             Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),
             Verdict::Fail(failure) => self.fail_step(step, failure).await,
-            Verdict::Run => self.run_step(step, &message).await,
+            Verdict::Run => {
+                let ran = self.invoke(&message, &cancel).await;
+                drop(entry);
+                self.commit_ran(step, ran).await;
+            }
         }
     }
 
@@ -72,11 +80,11 @@ impl Attempt<'_> {
         last.unwrap_or_default().map(|message| message.sequence)
     }
 
-    async fn run_step(&self, step: &StepAttempt, message: &TaskMessage) {
-        let Ran { outcome, usage, cancelled, binary } = self.invoke(message).await;
+    /// Commits what an attempt ended with.
+    async fn commit_ran(&self, step: &StepAttempt, Ran { outcome, usage, cancelled, binary }: Ran) {
         let (broker, shelf) = (&self.shared.broker, self.shelf());
         let end = match step_life::on_outcome(outcome, cancelled, step.attempt) {
-            Commit::Succeed(output) => match json(&output, binary) {
+            Commit::Succeed(output) => match sandbox::json(&output, binary) {
                 Ok(output) => StepEnd::Succeeded(values::keep(broker, shelf, output).await),
                 Err(error) => StepEnd::Failed(failed(step, Kind::OutputLimit, error.to_string())),
             },
@@ -108,50 +116,4 @@ impl Attempt<'_> {
 
 fn failed(step: &StepAttempt, kind: Kind, message: String) -> Failure {
     Failure { attempt: Some(step.attempt), ..Failure::new(kind, message) }
-}
-
-/// An output that is larger as JSON than a value may be.
-#[derive(Debug, thiserror::Error)]
-#[error("the output has {0} bytes as base64, more than the {VALUE_BYTES_MAX} of a value")]
-struct TooLarge(usize);
-
-/// An output as a flow passes it on: JSON as it is, other bytes as a JSON string of their base64, nothing as `null`. What is
-/// described as no JSON is a string even if its bytes happen to be JSON, so that who receives it need not guess.
-fn json(output: &Bytes, binary: bool) -> Result<Bytes, TooLarge> {
-    if !binary {
-        if output.is_empty() {
-            return Ok(Datum::null().text().clone());
-        }
-        if let Ok(json) = Datum::parse(output) {
-            return Ok(json.text().clone());
-        }
-    }
-    let text = format!("\"{}\"", BASE64_STANDARD.encode(output));
-    if text.len() as u64 > VALUE_BYTES_MAX { Err(TooLarge(text.len())) } else { Ok(text.into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_output_is_json_whatever_it_was() {
-        for (output, binary, expected) in [
-            (&b" [1] "[..], false, "[1]"),
-            (b"", false, "null"),
-            (b"\xff\x00", false, "\"/wA=\""),
-            (b"hello", false, "\"aGVsbG8=\""),
-            (b"", true, "\"\""),
-            (b"12", true, "\"MTI=\""),
-        ] {
-            assert_eq!(json(&Bytes::from_static(output), binary).unwrap(), expected, "{output:?}");
-        }
-    }
-
-    #[test]
-    fn an_output_that_grows_past_the_bound_of_values_fails() {
-        let most = usize::try_from(VALUE_BYTES_MAX).unwrap() / 4 * 3;
-        assert!(json(&vec![0xff; most].into(), false).is_err());
-        assert!(json(&vec![0xff; most - 3].into(), false).is_ok());
-    }
 }

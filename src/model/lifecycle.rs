@@ -17,7 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, HostId, Kind, Outcome, Policy, TaskId, Timestamp, Value};
 
-/// Deliveries of one attempt before the task ends as `host_lost`: a task that kills four hosts will kill the fifth.
+/// Deliveries of one attempt that were lost before the task ends as `host_lost`: a task that kills four hosts will kill the
+/// fifth. Those that a host handed back when it was stopped do not count.
 pub const DELIVERIES_MAX: u64 = 4;
 
 /// Where a task is in its life.
@@ -151,6 +152,8 @@ pub struct Seen {
     pub attempt: u32,
     /// How often the message has been delivered, from 1.
     pub delivery: u64,
+    /// How many of the deliveries before this one were handed back; looked up where [`needs_hand_backs`](Self::needs_hand_backs).
+    pub handed_back: u64,
     /// Whether the message is not a first submit.
     pub recheck: bool,
     /// Until when the task is wanted.
@@ -162,6 +165,17 @@ impl Seen {
     #[must_use]
     pub const fn needs_record(&self) -> bool {
         self.delivery > 1 || self.recheck || self.attempt > 1
+    }
+
+    /// Whether it must be known how many deliveries were handed back: it only matters once there were many.
+    #[must_use]
+    pub const fn needs_hand_backs(&self) -> bool {
+        self.delivery > DELIVERIES_MAX
+    }
+
+    /// Whether too many hosts were lost with this message.
+    const fn is_poison(&self) -> bool {
+        self.delivery.saturating_sub(self.handed_back) > DELIVERIES_MAX
     }
 }
 
@@ -216,7 +230,7 @@ pub fn on_delivery(seen: &Seen, record: Option<&Record>, now: Timestamp) -> Verd
     match standing(seen.attempt, record) {
         Standing::Over => Verdict::Drop,
         Standing::Superseded { next, due } => Verdict::Reschedule { next, due },
-        Standing::Current if seen.delivery > DELIVERIES_MAX => {
+        Standing::Current if seen.is_poison() => {
             let message = format!("{DELIVERIES_MAX} hosts were lost while they ran this task");
             let mut failure = Failure::new(Kind::HostLost, message);
             failure.attempt = Some(seen.attempt);
@@ -270,7 +284,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     fn seen(attempt: u32, delivery: u64) -> Seen {
-        Seen { attempt, delivery, recheck: attempt > 1, expires: None }
+        Seen { attempt, delivery, handed_back: 0, recheck: attempt > 1, expires: None }
     }
 
     fn retrying(next: u32) -> Record {
@@ -306,6 +320,16 @@ mod tests {
             panic!("it must end")
         };
         assert_eq!((failure.kind, failure.attempt), (Kind::HostLost, Some(1)));
+    }
+
+    #[test]
+    fn what_was_handed_back_is_not_lost() {
+        for (handed_back, lost) in [(0, true), (1, true), (2, false), (DELIVERIES_MAX + 1, false), (u64::MAX, false)] {
+            let seen = Seen { handed_back, ..seen(1, DELIVERIES_MAX + 2) };
+            assert!(seen.needs_hand_backs());
+            assert_eq!(on_delivery(&seen, None, NOW) != Verdict::Run, lost, "{handed_back}");
+        }
+        assert!(!seen(1, DELIVERIES_MAX).needs_hand_backs());
     }
 
     #[test]

@@ -157,6 +157,8 @@ impl Stream {
             Self::Result => Rules {
                 subjects: below(&["res"]),
                 per_subject: PerSubject::Last,
+                // An age of the whole stream: a time to live on each outcome costs the server a tenth of the whole cycle.
+                age_max: Some(RESULT_TTL),
                 message_ttl: true,
                 direct_reads: true,
                 ..Rules::never_lose()

@@ -45,8 +45,8 @@ pub(super) fn outcome(code: i32, guest: &Guest, flows: bool) -> Outcome {
     if code == 0 {
         return output(guest, flows);
     }
-    let last_line = guest.notes.last_line();
-    let said = if last_line.is_empty() { format!("exit code {code}") } else { last_line };
+    let line = guest.notes.telling_line();
+    let said = if line.is_empty() { format!("exit code {code}") } else { line };
     let kind = if code == EXIT_REFUSED { Kind::Refused } else { Kind::Returned };
     Outcome::Failed(Failure::new(kind, said).with_detail(json!({ "exit_code": code })))
 }

@@ -18,6 +18,9 @@ const PROGRESS_MAX: u64 = 10_000;
 /// Text of one progress report.
 const PROGRESS_NOTE_BYTES_MAX: usize = 1_024;
 
+/// How the line begins in which the runtime of Go says why it ends; a trace of many lines follows it.
+const CAUSES: [&str; 2] = ["panic: ", "fatal error: "];
+
 /// The notes of one invocation, shared by its stdout, its stderr and its host calls.
 #[derive(Clone, Debug)]
 pub(super) struct Notes(Arc<Mutex<State>>);
@@ -32,7 +35,9 @@ struct State {
     log_is_cut: bool,
     progress_left: u64,
     dropped: u64,
-    last_line: String,
+    /// The line of stderr for the message of a failure, and whether it is one that says why.
+    telling: String,
+    telling_is_cause: bool,
 }
 
 /// The time of an invocation: what the host said at hand-over, and what has passed since.
@@ -59,7 +64,8 @@ impl Notes {
             log_is_cut: false,
             progress_left: PROGRESS_MAX,
             dropped: 0,
-            last_line: String::new(),
+            telling: String::new(),
+            telling_is_cause: false,
         })))
     }
 
@@ -101,18 +107,20 @@ impl Notes {
         state.send(Note::Progress { done, total, note });
     }
 
-    /// Keeps a line of stderr for the message of a failure.
+    /// Keeps a line of stderr for the message of a failure: one that says why before any other, and later ones before earlier.
     pub(super) fn remember(&self, line: &str) {
-        if !line.trim().is_empty() {
-            let mut state = self.lock();
-            state.last_line.clear();
-            state.last_line.push_str(line);
+        let mut state = self.lock();
+        let is_cause = CAUSES.iter().any(|cause| line.starts_with(cause));
+        if is_cause || !(state.telling_is_cause || line.trim().is_empty()) {
+            state.telling_is_cause = is_cause;
+            state.telling.clear();
+            state.telling.push_str(line);
         }
     }
 
-    /// The last line of stderr that was not empty.
-    pub(super) fn last_line(&self) -> String {
-        self.lock().last_line.clone()
+    /// The line of stderr that tells most of a failure; empty if there was none.
+    pub(super) fn telling_line(&self) -> String {
+        self.lock().telling.clone()
     }
 
     pub(super) fn dropped(&self) -> u64 {
@@ -140,4 +148,31 @@ impl State {
 /// The longest beginning of `text` of at most `bytes` bytes that ends between characters.
 pub(super) fn cut(text: &str, bytes: usize) -> &str {
     text.get(..text.floor_char_boundary(bytes)).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[test]
+    fn a_line_that_says_why_tells_more_than_the_last_one() {
+        for (lines, telling) in [
+            (&["a", "b", " "][..], "b"),
+            (&["panic: boom", "", "goroutine 1 [running]:", "main.go:9 +0x2"], "panic: boom"),
+            (
+                &["fatal error: all goroutines are asleep - deadlock!", "exit"],
+                "fatal error: all goroutines are asleep - deadlock!",
+            ),
+            (&["panic: a", "panic: b", "c"], "panic: b"),
+            (&["do not panic: it is well"], "do not panic: it is well"),
+            (&[], ""),
+        ] {
+            let clock = Clock { handed_over: Timestamp::from_millis(0), since: Instant::now() };
+            let notes = Notes::new(mpsc::channel(1).0, clock, 0);
+            lines.iter().for_each(|line| notes.remember(line));
+            assert_eq!(notes.telling_line(), telling);
+        }
+    }
 }

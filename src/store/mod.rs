@@ -1,5 +1,7 @@
 //! What tasks and runs leave in the broker, shared by those who write it and those who read it.
 
+pub mod catalogue;
+pub mod hand_backs;
 pub mod journal;
 pub mod records;
 pub mod run_values;

@@ -3,7 +3,6 @@
 use crate::broker::{Broker, Error, Publish};
 use crate::model::lifecycle::Record;
 use crate::model::{TaskId, Tenant};
-use crate::protocol::stream::RESULT_TTL;
 use crate::protocol::{record, subject};
 
 /// A task's record as it is stored.
@@ -28,7 +27,8 @@ pub async fn read(broker: &Broker, tenant: &Tenant, id: &TaskId) -> Result<Optio
     }
 }
 
-/// Writes a record in place of the one with sequence `expected` (0 for none). A settled one is kept for [`RESULT_TTL`].
+/// Writes a record in place of the one with sequence `expected` (0 for none). A settled one is kept for as long as
+/// its stream keeps messages; one of a task that goes on, until it is replaced.
 ///
 /// # Errors
 /// [`Error::Conflict`] where another record is there, and what the broker fails with.
@@ -39,7 +39,7 @@ pub async fn write(broker: &Broker, tenant: &Tenant, id: &TaskId, record: &Recor
         headers,
         payload,
         expect: Some(expected),
-        ttl: matches!(record, Record::Settled(_)).then_some(RESULT_TTL),
+        lasting: matches!(record, Record::Retrying { .. }),
         ..Publish::default()
     };
     broker.streams.publish(publish).await.map(drop)

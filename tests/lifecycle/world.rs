@@ -399,7 +399,13 @@ impl Steps {
     }
 
     fn decide(&mut self, at: usize, holds: bool, attempt: u8, (recheck, delivery): (bool, u8)) {
-        let seen = Seen { attempt: attempt.into(), delivery: delivery.into(), recheck, expires: Some(EXPIRES) };
+        let seen = Seen {
+            attempt: attempt.into(),
+            delivery: delivery.into(),
+            handed_back: 0,
+            recheck,
+            expires: Some(EXPIRES),
+        };
         let looked = seen.needs_record();
         let record = if looked { self.from.record.read() } else { None };
         let fresh = looked || self.from.record == Rec::None;

@@ -3,6 +3,7 @@
 
 mod cli;
 mod conformance;
+mod coordinator;
 mod delivery;
 mod differential;
 mod e2e;

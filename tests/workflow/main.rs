@@ -2,5 +2,10 @@
 #![cfg(test)]
 
 mod cases;
+mod control;
+mod handlers;
+mod kinds;
+mod random;
 mod tasks;
+mod transcripts;
 mod world;

@@ -15,7 +15,7 @@ fn failed(kind: Kind, message: &str) -> Called {
 }
 
 /// Calls `canvas/<name>`.
-pub(crate) fn call(name: &str, input: &Value, attempt: u32) -> Called {
+pub(crate) fn call(mended: bool, name: &str, input: &Value, attempt: u32) -> Called {
     let argument = |at: usize, field: &str| match input {
         Value::Array(items) => items.get(at).cloned().unwrap_or(Value::Null),
         Value::Object(fields) => fields.get(field).cloned().unwrap_or(Value::Null),
@@ -50,6 +50,10 @@ pub(crate) fn call(name: &str, input: &Value, attempt: u32) -> Called {
         "flaky" => Called::Output(json!(7)),
         // Its last argument is the flow that takes its place.
         "replace" => Called::Flow(input.as_array().and_then(|all| all.last().cloned()).unwrap_or(Value::Null)),
+        "mark" => Called::Output(argument(1, "x")),
+        "mended" if mended => Called::Output(json!("mended")),
+        "mended" => failed(Kind::Refused, "not mended yet"),
+        "again" => Called::Flow(json!({"task": "canvas/again"})),
         other => panic!("canvas has no task {other}"),
     }
 }

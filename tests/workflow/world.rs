@@ -44,10 +44,16 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<(RunId, StepId), u32>,
     /// The order of calls, by task and input.
     pub(crate) log: Vec<String>,
+    /// The calls whose outcome was the first of its attempt.
+    pub(crate) effective: Vec<String>,
+    /// Whether `canvas/mended` succeeds.
+    pub(crate) mended: bool,
     /// Outputs above this stand elsewhere.
     pub(crate) inline_max: usize,
     stored: BTreeMap<Digest, Bytes>,
     faults: u32,
+    /// A fault of this kind happens before this step.
+    pub(crate) fault_at: Option<(u64, usize)>,
     pub(crate) steps: u64,
 }
 
@@ -67,9 +73,12 @@ impl World {
             random: seed,
             calls: BTreeMap::new(),
             log: Vec::new(),
+            effective: Vec::new(),
+            mended: false,
             inline_max: usize::MAX,
             stored: BTreeMap::new(),
             faults: 0,
+            fault_at: None,
             steps: 0,
         }
     }
@@ -93,6 +102,16 @@ impl World {
     }
 
     pub(crate) fn start(&mut self, document: &Value, input: Option<&Value>, flows: &[(&str, Value)]) -> RunId {
+        self.start_with(document, input, flows, RunLimits::default())
+    }
+
+    pub(crate) fn start_with(
+        &mut self,
+        document: &Value,
+        input: Option<&Value>,
+        flows: &[(&str, Value)],
+        limits: RunLimits,
+    ) -> RunId {
         let parsed = Document::from_json(document).unwrap_or_else(|problems| panic!("{document}: {problems:?}"));
         let mut pins = Pins::default();
         let pin = || Pin { version: "1".parse().unwrap(), digest: Digest::of(b"canvas") };
@@ -113,7 +132,7 @@ impl World {
             pins,
             labels: BTreeMap::new(),
             parent: None,
-            limits: RunLimits::default(),
+            limits,
         };
         self.begin(start);
         run
@@ -152,7 +171,12 @@ impl World {
             let at = self.roll(self.pending.len());
             if self.faults > 0 && self.roll(40) == 7 {
                 self.faults -= 1;
-                self.fault(at);
+                let kind = self.roll(3);
+                self.fault(kind, at);
+                continue;
+            }
+            if let Some((_, kind)) = self.fault_at.filter(|(step, _)| *step == self.steps) {
+                self.fault(kind, at);
                 continue;
             }
             let next = self.pending.remove(at);
@@ -162,8 +186,8 @@ impl World {
     }
 
     /// Something goes wrong.
-    fn fault(&mut self, at: usize) {
-        match self.roll(3) {
+    fn fault(&mut self, kind: usize, at: usize) {
+        match kind {
             // The coordinator dies: what it had in mind is gone, what is stored stays.
             0 => self.crash(),
             // A message comes twice.
@@ -252,7 +276,10 @@ impl World {
         }
         life.folded = life.journal.len();
         let run = life.run.as_ref().unwrap();
-        run.check_all().unwrap_or_else(|broken| panic!("{broken}: {}", life.text()));
+        // All of a thousand members after each record would be a million looks.
+        if run.waiting().len() < 100 || self.sequence % 100 == 0 {
+            run.check_all().unwrap_or_else(|broken| panic!("{broken}: {}", life.text()));
+        }
         self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(id.clone(), effect)));
     }
 
@@ -264,8 +291,10 @@ impl World {
         *self.calls.entry((run.clone(), task.step.clone())).or_default() += 1;
         let whole = task.input.whole(|digest| self.stored.get(digest)).expect("all values are stored");
         let input = whole.to_json().unwrap();
-        self.log.push(format!("{}({input})", task.task.task));
-        let outcome = match tasks::call(task.task.task.as_str(), &input, task.attempt) {
+        let text = format!("{}({input})", task.task.task);
+        self.log.push(text.clone());
+        self.effective.push(text);
+        let outcome = match tasks::call(self.mended, task.task.task.as_str(), &input, task.attempt) {
             Called::Output(output) => Outcome::Succeeded(self.keep(&output)),
             Called::Failed(failure) => Outcome::Failed(failure),
             Called::Flow(document) => Outcome::Replaced(Datum::of_json(&document)),
@@ -377,6 +406,47 @@ impl World {
         self.record(&parent.run, &name, event);
     }
 
+    /// An end with its output in one piece.
+    pub(crate) fn whole(&self, mut end: End) -> End {
+        if let lovage::workflow::journal::Ending::Succeeded(output) = &mut end.result {
+            *output = output.whole(|digest| self.stored.get(digest)).expect("all values are stored");
+        }
+        end
+    }
+
+    /// The values that stand elsewhere.
+    pub(crate) const fn stored(&self) -> &BTreeMap<Digest, Bytes> {
+        &self.stored
+    }
+
+    /// How many attempts of calls of this text have an outcome.
+    pub(crate) fn outcomes(&self, call: &str) -> usize {
+        self.effective.iter().filter(|text| *text == call).count()
+    }
+
+    /// The numbers of a step's attempts that have an outcome.
+    pub(crate) fn attempts(&self, step: &str) -> Vec<u32> {
+        let numbers = self.lives[&root_id()].journal.iter().filter_map(|record| match &record.event {
+            Event::Outcome { step: of, attempt, .. } if of.as_str() == step => Some(*attempt),
+            _ => None,
+        });
+        numbers.collect()
+    }
+
+    /// Whether a task waits in its queue.
+    pub(crate) fn has_task(&self) -> bool {
+        self.pending.iter().any(|pending| matches!(pending, Pending::Task(..)))
+    }
+
+    /// All queued tasks are lost.
+    pub(crate) fn lose_tasks(&mut self) {
+        self.pending.retain(|pending| !matches!(pending, Pending::Task(..)));
+    }
+
+    pub(crate) fn run_if_any(&self) -> Option<&Run> {
+        self.lives.get(&root_id())?.run.as_ref()
+    }
+
     pub(crate) fn run(&self) -> &Run {
         self.lives[&root_id()].run.as_ref().expect("the run is in memory")
     }
@@ -401,10 +471,6 @@ impl World {
             }
         }
         false
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.pending.is_empty()
     }
 }
 

@@ -57,6 +57,10 @@ impl Bus for Memory {
         let receiver = self.0.with(|state, _| state.up().map(|()| subscribe(state, subject)))?;
         Ok(stream::unfold(receiver, |mut receiver| async move { receiver.recv().await.map(|m| (m, receiver)) }).boxed())
     }
+
+    async fn flush(&self) -> Result<()> {
+        self.0.with(|state, _| state.up())
+    }
 }
 
 fn subscribe(state: &mut State, filter: &str) -> mpsc::Receiver<Message> {

@@ -46,8 +46,8 @@ impl Store {
     /// Stores a message, or refuses it by the rules, in the order in which a server checks them.
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp, timers: &mut Timers) -> Result<Stored> {
         let ttl = publish.ttl_seconds().map(Duration::from_secs);
-        let Publish { subject, headers, payload, expect, message_id, schedule, .. } = publish;
-        if ttl.is_some() && !self.rules.message_ttl {
+        let Publish { subject, headers, payload, expect, message_id, schedule, lasting, .. } = publish;
+        if (ttl.is_some() || lasting) && !self.rules.message_ttl {
             return Err(Error::Other(format!("publish to {subject}: its stream takes no time to live")));
         }
         if let Some(schedule) = &schedule {
@@ -66,7 +66,7 @@ impl Store {
         self.make_room(&subject, schedule.is_some(), timers)?;
         self.last += 1;
         let sequence = self.last;
-        let age_max = ttl.into_iter().chain(self.rules.age_max).min();
+        let age_max = ttl.or_else(|| self.rules.age_max.filter(|_| !lasting));
         let stream = || self.name.clone();
         let expires = age_max.map(|age| timers.set(now.after(age), Due::Expire { stream: stream(), sequence }));
         let fires = schedule.as_ref().map(|due| timers.set(due.at, Due::Fire { stream: stream(), sequence }));

@@ -41,10 +41,17 @@ impl Bus for Link {
         Ok(answers)
     }
 
+    /// A server handles what comes over one connection in order: no round trip is needed before what follows is heard.
     async fn listen(&self, subject: &str) -> Result<BoxStream<'static, Message>> {
-        let subscriber = self.subscribe(subject).await?;
-        self.round_trip().await;
-        Ok(subscriber.map(wire::heard).boxed())
+        Ok(self.subscribe(subject).await?.map(wire::heard).boxed())
+    }
+
+    /// Nobody listens to a fresh inbox, and the server says so when it has handled all that was sent before.
+    async fn flush(&self) -> Result<()> {
+        match self.request(&self.client.new_inbox(), None, Bytes::new()).await {
+            Ok(_) | Err(Error::NotFound(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -52,11 +59,5 @@ impl Link {
     async fn subscribe(&self, subject: &str) -> Result<Subscriber> {
         let subscribed = self.client.subscribe(subject.to_owned()).await;
         subscribed.map_err(|error| Error::Unavailable(error.to_string()))
-    }
-
-    /// Returns when the server has handled all that was sent before: nobody listens to a fresh inbox, and the server says so.
-    /// If it does not say so in time the subscription stands all the same, made again with the connection.
-    async fn round_trip(&self) {
-        drop(self.request(&self.client.new_inbox(), None, Bytes::new()).await);
     }
 }

@@ -163,6 +163,8 @@ fn headers_of(publish: &Publish) -> Result<HeaderMap> {
     }
     if let Some(seconds) = publish.ttl_seconds() {
         wire::append(&mut map, "Nats-TTL", &seconds.to_string())?;
+    } else if publish.lasting {
+        wire::append(&mut map, "Nats-TTL", "never")?;
     }
     if let Some(schedule) = &publish.schedule {
         wire::append(&mut map, "Nats-Schedule", &format!("@at {}", schedule.at))?;

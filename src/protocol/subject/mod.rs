@@ -13,7 +13,7 @@ pub use run::{
     run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
 };
 
-use crate::model::{ModuleName, Queue, TaskId, TaskKey, Tenant, Version};
+use crate::model::{FlowName, ModuleName, Queue, TaskId, TaskKey, Tenant, Version};
 
 /// The priority of tasks that name none: the middle of 0 to 9.
 pub const PRIORITY_DEFAULT: Priority = Priority(5);
@@ -123,6 +123,12 @@ pub fn progress(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.ev.progress.{}", key.into())
 }
 
+/// `lvg.<t>.ev.handback.<key>`: how often hosts handed the task back when they were stopped.
+#[must_use]
+pub fn hand_backs(tenant: &Tenant, key: &TaskKey) -> String {
+    format!("lvg.{tenant}.ev.handback.{key}")
+}
+
 /// `lvg.<t>.module.<name>.<version>`: the record of a version, its dots written as `~`, since a dot ends a token.
 #[must_use]
 pub fn module(tenant: &Tenant, name: &ModuleName, version: &Version) -> String {
@@ -139,6 +145,24 @@ pub fn module_versions(tenant: &Tenant, name: &ModuleName) -> String {
 #[must_use]
 pub fn modules(tenant: &Tenant) -> String {
     format!("lvg.{tenant}.module.>")
+}
+
+/// `lvg.<t>.flow.<name>.<version>`: the record of a version of a flow, its dots written as `~`.
+#[must_use]
+pub fn flow(tenant: &Tenant, name: &FlowName, version: &Version) -> String {
+    format!("lvg.{tenant}.flow.{name}.{}", version.as_str().replace('.', "~"))
+}
+
+/// `lvg.<t>.flow.<name>.*`: all versions of a flow.
+#[must_use]
+pub fn flow_versions(tenant: &Tenant, name: &FlowName) -> String {
+    format!("lvg.{tenant}.flow.{name}.*")
+}
+
+/// `lvg.<t>.flow.>`: all flows of a tenant.
+#[must_use]
+pub fn flows(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.flow.>")
 }
 
 /// `lvg.ctl.*.<t>.>`: all words to the hosts of a tenant.

@@ -20,7 +20,7 @@ pub const SOURCE_LEN_MAX: usize = 4096;
 pub const TOKENS_MAX: usize = 1536;
 
 /// Brackets in brackets, and nodes in nodes: far more than people read, and within a quarter of a thread's stack.
-pub const NESTING_MAX: usize = 48;
+pub const NESTING_MAX: usize = 32;
 
 /// Comprehensions in comprehensions: a product of two lists is useful, a product of three is a task.
 pub const COMPREHENSIONS_NESTED_MAX: usize = 2;
@@ -32,7 +32,7 @@ pub const INPUT_BYTES_MAX: usize = 16 << 20;
 pub const RESULT_BYTES_MAX: usize = 16 << 20;
 
 /// Nodes and values visited in one evaluation: a filter over a million items passes, and it takes about a second at most.
-pub const WORK_MAX: u64 = 16_000_000;
+pub const WORK_MAX: u64 = 20_000_000;
 
 /// Bytes of values read and made in one evaluation, as they are held in memory.
 pub const MEMORY_BYTES_MAX: u64 = 256 << 20;
@@ -54,6 +54,9 @@ pub const QUOTED_LEN_MAX: usize = 200;
 
 /// Bytes that a value takes in memory beside its text.
 const VALUE_BYTES: u64 = 40;
+
+/// Work of one allocation and its release.
+const COPY_WORK: u64 = 2;
 
 /// Bytes of text that are looked at in the time of one node.
 const TEXT_PER_WORK: u64 = 16;
@@ -91,9 +94,10 @@ impl Meter {
         self.spend(&self.0.work, amount, WORK_MAX)
     }
 
-    /// Pays for memory that a value takes.
-    fn memory(&self, amount: u64) -> Result<(), Refused> {
-        self.spend(&self.0.memory, amount, MEMORY_BYTES_MAX)
+    /// Pays for a copy of a value with so much text: for its memory, and for the time to find that memory.
+    fn copy(&self, text: u64) -> Result<(), Refused> {
+        self.work(COPY_WORK)?;
+        self.spend(&self.0.memory, VALUE_BYTES + text, MEMORY_BYTES_MAX)
     }
 
     fn spend(&self, spent: &AtomicU64, amount: u64, max: u64) -> Result<(), Refused> {
@@ -126,7 +130,7 @@ impl Meter {
     pub(super) fn node(&self, text: usize, kept: bool) -> Result<(), Refused> {
         let text = text as u64;
         self.work(1 + text / TEXT_PER_WORK)?;
-        if kept { self.memory(VALUE_BYTES + text) } else { Ok(()) }
+        if kept { self.copy(text) } else { Ok(()) }
     }
 
     /// The compiled form of a pattern.

@@ -78,7 +78,7 @@ pub(super) fn result_too_large() -> String {
 
 /// `expression: message` in one line.
 pub(super) fn quoted(source: &str, message: &str) -> String {
-    format!("{}: {}", cut(source), cut(message))
+    if source.trim().is_empty() { cut(message) } else { format!("{}: {}", cut(source), cut(message)) }
 }
 
 /// A text in one line of bounded length.

@@ -19,7 +19,8 @@ fn meter() -> IdedExpr {
 /// Puts a call that charges around a node. What is written in the source is short, and free.
 fn charge(name: &str, node: &mut IdedExpr) {
     build_in(node);
-    if !matches!(node.expr, Expr::Literal(_)) {
+    // An index is looked at for what it is too: the crate quotes a whole list in its error about a fraction.
+    if name == INDEX || !matches!(node.expr, Expr::Literal(_)) {
         let inner = std::mem::take(node);
         *node = call(name, vec![meter(), inner]);
     }
@@ -81,7 +82,6 @@ fn build_in_call(call: &mut CallExpr) {
 /// or without, and a loop condition that is a literal. There the condition or the value pays; their errors end the comprehension. In
 /// the others the loop condition pays, because `all` and `exists` put errors of their step off.
 fn build_in_comprehension(comprehension: &mut ComprehensionExpr) {
-    let nodes = count(&comprehension.loop_step) + count(&comprehension.loop_cond);
     charge(RANGE, &mut comprehension.iter_range);
     let appends = matches!(comprehension.accu_init.expr, Expr::List(_));
     let Expr::Call(step) = &mut comprehension.loop_step.expr else { return };
@@ -90,7 +90,7 @@ fn build_in_comprehension(comprehension: &mut ComprehensionExpr) {
             build_in(condition);
             if appends {
                 element(added, |value| charge(KEEP, value));
-                pay(nodes, condition, LiteralValue::Boolean(false.into()));
+                pay(condition, count(added), LiteralValue::Boolean(false.into()));
             }
         }
         (operators::ADD, [_, added]) => {
@@ -98,7 +98,7 @@ fn build_in_comprehension(comprehension: &mut ComprehensionExpr) {
             if let Expr::List(list) = &mut added.expr {
                 for value in &mut list.elements {
                     charge(KEEP, value);
-                    pay(nodes, value, LiteralValue::Null);
+                    pay(value, 0, LiteralValue::Null);
                 }
             }
         }
@@ -106,7 +106,7 @@ fn build_in_comprehension(comprehension: &mut ComprehensionExpr) {
         _ => {}
     }
     if !appends {
-        pay(nodes, &mut comprehension.loop_cond, LiteralValue::Boolean(false.into()));
+        pay(&mut comprehension.loop_cond, count(&comprehension.loop_step), LiteralValue::Boolean(false.into()));
     }
 }
 
@@ -121,8 +121,9 @@ fn element(added: &mut IdedExpr, charge: impl Fn(&mut IdedExpr)) {
 }
 
 /// `pass(nodes) ? node : otherwise`: `pass` yields true or fails.
-fn pay(nodes: i64, node: &mut IdedExpr, otherwise: LiteralValue) {
+fn pay(node: &mut IdedExpr, body: i64, otherwise: LiteralValue) {
     let inner = std::mem::take(node);
+    let nodes = body + count(&inner);
     let nodes = of(Expr::Literal(LiteralValue::Int(nodes.into())));
     let paid = call(PASS, vec![meter(), nodes]);
     *node = call(operators::CONDITIONAL, vec![paid, inner, of(Expr::Literal(otherwise))]);

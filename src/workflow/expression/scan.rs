@@ -15,6 +15,9 @@ pub(super) fn check(source: &str) -> Result<(), String> {
     if source.len() > SOURCE_LEN_MAX {
         return Err(too_long());
     }
+    if source.trim().is_empty() {
+        return Err("the expression is empty".to_owned());
+    }
     walk(source, false).map(|_| ())
 }
 

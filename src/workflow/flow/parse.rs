@@ -7,6 +7,7 @@ use super::node::{Branch, Document, Kind, Node, SleepFor, TaskCall, TaskOptions}
 use super::problem::{Problem, Problems, below, meant, nearest, quoted, what};
 use super::read::{self, Read};
 use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, json, scope, yaml};
+use crate::workflow::expression::Template;
 
 type Fields = Map<String, Value>;
 
@@ -126,7 +127,7 @@ impl Parser {
         let node = Node {
             place: place.to_owned(),
             name: self.optional(at, "name", read::parsed),
-            input: self.optional(at, "input", read::template),
+            input: self.template(at, "input"),
             on_error: self.optional(at, "on_error", read::on_error),
             need: self.optional(at, "need", |json| read::number(json, 1, u32::MAX)),
             concurrency: self.optional(at, "concurrency", |json| read::number(json, 1, CONCURRENCY_MAX)),
@@ -215,9 +216,9 @@ impl Parser {
             "group" => Some(Kind::Group(self.nodes(&place, json, at.depth)?)),
             "chord" => self.chord(&place, json, at.depth),
             "choose" => self.choose(at, &place, json),
-            "sleep" => self.optional(at, "sleep", sleep).map(Kind::Sleep),
+            "sleep" => self.sleep(at).map(Kind::Sleep),
             "wait" => self.optional(at, "wait", read::parsed).map(Kind::Wait),
-            "value" => self.optional(at, "value", read::template).map(Kind::Value),
+            "value" => self.template(at, "value").map(Kind::Value),
             "flow" => self.optional(at, "flow", read::flow).map(|(name, version)| Kind::Flow { name, version }),
             _ => self.repeated(at),
         }
@@ -238,7 +239,7 @@ impl Parser {
                 Some(Kind::Poll { body: body?, every: every?, until: until? })
             }
             kind => {
-                let over = self.optional(at, "over", read::template);
+                let over = self.template(at, "over");
                 match kind {
                     "map" => Some(Kind::Map { body: body?, over }),
                     "starmap" => Some(Kind::Starmap { body: body?, over }),
@@ -256,12 +257,12 @@ impl Parser {
         let args = at.fields.get("args").and_then(|json| {
             let place = below(at.place, "args");
             let list = self.list(&place, json, "a list of arguments")?;
-            let templates = list.iter().enumerate().map(|(n, json)| self.taken(&place, n, read::template(json)));
+            let templates = list.iter().enumerate().map(|(n, json)| self.templated(&below(&place, n), json));
             templates.collect::<Option<Vec<_>>>()
         });
         let delay = self.optional(at, "delay", read::duration);
-        let limit_key = self.optional(at, "limit_key", read::text_template);
-        let idempotency_key = self.optional(at, "idempotency_key", read::text_template);
+        let limit_key = self.text_template(at, "limit_key");
+        let idempotency_key = self.text_template(at, "idempotency_key");
         Some(Kind::Task(Box::new(TaskCall { task: task?, args, delay, limit_key, idempotency_key })))
     }
 
@@ -313,6 +314,30 @@ impl Parser {
         self.taken(at.place, field, reader(json))
     }
 
+    fn template(&mut self, at: At<'_>, field: &str) -> Option<Template> {
+        self.templated(&below(at.place, field), at.fields.get(field)?)
+    }
+
+    fn text_template(&mut self, at: At<'_>, field: &str) -> Option<Template> {
+        self.optional(at, field, read::text)?;
+        self.template(at, field)
+    }
+
+    /// A template, whose problem is told at the string that has it.
+    fn templated(&mut self, place: &str, json: &Value) -> Option<Template> {
+        Template::parse(json)
+            .map_err(|error| self.problems.push(&format!("{place}{}", error.place), error.message))
+            .ok()
+    }
+
+    fn sleep(&mut self, at: At<'_>) -> Option<SleepFor> {
+        let is_template = at.fields.get("sleep").and_then(Value::as_str).is_some_and(|text| text.contains("${"));
+        if is_template {
+            return self.template(at, "sleep").map(SleepFor::Template);
+        }
+        self.optional(at, "sleep", read::duration).map(SleepFor::Fixed)
+    }
+
     fn child(&mut self, at: At<'_>, field: &str) -> Option<Box<Node>> {
         let json = at.fields.get(field)?;
         self.node(&below(at.place, field), json, at.depth + 1).map(Box::new)
@@ -345,11 +370,4 @@ impl Parser {
     fn taken<T>(&mut self, place: &str, field: impl std::fmt::Display, read: Read<T>) -> Option<T> {
         read.map_err(|message| self.problems.push(&below(place, field), message)).ok()
     }
-}
-
-fn sleep(json: &Value) -> Read<SleepFor> {
-    if json.as_str().is_some_and(read::is_template) {
-        return read::template(json).map(SleepFor::Template);
-    }
-    read::duration(json).map(SleepFor::Fixed)
 }

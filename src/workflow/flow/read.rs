@@ -14,23 +14,28 @@ use crate::model::retry::ATTEMPTS_MAX;
 use crate::model::signature::{LABELS_MAX, parse_label};
 use crate::model::time::parse_duration;
 use crate::model::{FlowName, Kind, Policy, Version};
-use crate::workflow::expression::{Expression, Template};
+use crate::workflow::expression::Expression;
 
 /// What a reader yields.
 pub(super) type Read<T> = Result<T, String>;
 
-fn text<'j>(json: &'j Value, wanted: &str) -> Read<&'j str> {
+fn text_of<'j>(json: &'j Value, wanted: &str) -> Read<&'j str> {
     json.as_str().ok_or_else(|| format!("it takes {wanted}, not {}", what(json)))
+}
+
+/// A string.
+pub(super) fn text(json: &Value) -> Read<()> {
+    text_of(json, "a string").map(drop)
 }
 
 /// A name or reference that the model checks.
 pub(super) fn parsed<T: FromStr<Err: Display>>(json: &Value) -> Read<T> {
-    text(json, "a string")?.parse().map_err(|error: T::Err| error.to_string())
+    text_of(json, "a string")?.parse().map_err(|error: T::Err| error.to_string())
 }
 
 /// `1h30m`
 pub(super) fn duration(json: &Value) -> Read<Duration> {
-    parse_duration(text(json, "a duration such as 5s")?).map_err(|error| error.to_string())
+    parse_duration(text_of(json, "a duration such as 5s")?).map_err(|error| error.to_string())
 }
 
 /// A duration of more than nothing.
@@ -69,7 +74,7 @@ pub(super) fn expression(json: &Value) -> Read<Expression> {
             }
         }
         Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-            text(json, "an expression such as prev > 3")?
+            text_of(json, "an expression such as prev > 3")?
         }
     };
     if source.trim_start().starts_with("${") {
@@ -78,25 +83,9 @@ pub(super) fn expression(json: &Value) -> Read<Expression> {
     Expression::parse(source).map_err(|error| error.message)
 }
 
-/// Any JSON with expressions in its strings.
-pub(super) fn template(json: &Value) -> Read<Template> {
-    Template::parse(json).map_err(|error| error.message)
-}
-
-/// A string that may hold expressions.
-pub(super) fn text_template(json: &Value) -> Read<Template> {
-    text(json, "a string")?;
-    template(json)
-}
-
-/// Whether a string holds an expression.
-pub(super) fn is_template(text: &str) -> bool {
-    text.contains("${")
-}
-
 /// `name` or `name@version`
 pub(super) fn flow(json: &Value) -> Read<(FlowName, Option<Version>)> {
-    let text = text(json, "the name of a stored flow (in a document, where it is a map, it stands at the top)")?;
+    let text = text_of(json, "the name of a stored flow (in a document, where it is a map, it stands at the top)")?;
     let (name, version) = match text.split_once('@') {
         Some((name, version)) => (name, Some(version.parse().map_err(|error| format!("{error}"))?)),
         None => (text, None),
@@ -107,7 +96,7 @@ pub(super) fn flow(json: &Value) -> Read<(FlowName, Option<Version>)> {
 /// `stop`, `finish`, `collect`
 pub(super) fn on_error(json: &Value) -> Read<OnError> {
     const WORDS: [&str; 3] = ["stop", "finish", "collect"];
-    match text(json, "stop, finish or collect")? {
+    match text_of(json, "stop, finish or collect")? {
         "stop" => Ok(OnError::Stop),
         "finish" => Ok(OnError::Finish),
         "collect" => Ok(OnError::Collect),
@@ -171,12 +160,8 @@ pub(super) fn retry(json: &Value) -> Read<Policy> {
     let map = match json {
         Value::Object(map) => map,
         Value::Number(_) => return Ok(Policy { attempts: attempts(json)?, ..Policy::default() }),
-        other => {
-            return Err(format!(
-                "it takes a number of attempts or a map of {}, not {}",
-                FIELDS.join(", "),
-                what(other)
-            ));
+        Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {
+            return Err(format!("it takes a number of attempts or a map of {}, not {}", FIELDS.join(", "), what(json)));
         }
     };
     let mut policy = Policy::default();
@@ -206,7 +191,7 @@ fn factor(json: &Value) -> Read<f64> {
 fn kinds(json: &Value) -> Read<Vec<Kind>> {
     let list = json.as_array().ok_or_else(|| format!("it takes a list of kinds of failures, not {}", what(json)))?;
     let kind = |json: &Value| {
-        let code = text(json, "kinds of failures")?;
+        let code = text_of(json, "kinds of failures")?;
         let codes = || Kind::ALL.iter().map(|kind| kind.code());
         let found = Kind::ALL.iter().find(|kind| kind.code() == code);
         found.copied().ok_or_else(|| format!("there is no kind of failure {}{}", quoted(code), meant(code, codes())))

@@ -121,8 +121,9 @@ impl<'d> Checker<'d, '_> {
                 self.scope(body, inside);
             }
             Kind::Poll { body, until, .. } => {
-                self.expression(node, "until", until, sight);
-                self.scope(body, sight);
+                let inside = Sight { index: true, ..sight };
+                self.expression(node, "until", until, inside);
+                self.scope(body, inside);
             }
             Kind::Sleep(SleepFor::Template(template)) => self.template(node, "sleep", Some(template), sight),
             Kind::Value(template) => self.template(node, "value", Some(template), sight),
@@ -177,7 +178,7 @@ impl<'d> Checker<'d, '_> {
             let message = match variable {
                 Variable::Item if !sight.item => "item is only known inside of map, starmap and chunks".to_owned(),
                 Variable::Index if !sight.index => {
-                    "index is only known inside of map, starmap, chunks and loop".to_owned()
+                    "index is only known inside of map, starmap, chunks, loop and poll".to_owned()
                 }
                 Variable::Error if !sight.error => "error is only known inside of catch and on_failure".to_owned(),
                 Variable::Step(name) => match self.unknown(&name) {

@@ -183,14 +183,14 @@ impl Builder {
             refuse_tag(at, tag)?;
         }
         let plain = style == ScalarStyle::Plain && !is_str;
-        if plain && text == "<<" && self.awaits_key() {
+        if plain && text == "<<" && self.key_is_next() {
             return Err(Problem::text(at, "merge keys (<<) are not part of YAML 1.2: write the fields out"));
         }
         let value = if plain { resolve(&text).map_err(|message| Problem::text(at, message))? } else { text.into() };
         self.put(at, anchor, Rc::new(Tree::scalar(at, value)))
     }
 
-    fn awaits_key(&self) -> bool {
+    fn key_is_next(&self) -> bool {
         matches!(self.open.last(), Some(Open { inner: Inner::Map { key: None, .. }, .. }))
     }
 

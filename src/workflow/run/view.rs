@@ -105,6 +105,17 @@ pub enum Waiting {
     },
 }
 
+/// A step that never began.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The step.
+    pub step: StepId,
+    /// Its name, or its task, or its kind.
+    pub label: String,
+    /// What it is.
+    pub kind: &'static str,
+}
+
 /// The state of a run as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunState {
@@ -221,6 +232,39 @@ impl Run {
         });
     }
 
+    /// The steps that never began, where `begun` says which did: children of what began, as far as the document says what they
+    /// are. Of a run that is over they never will: they were skipped.
+    #[must_use]
+    pub fn skipped(&self, begun: &dyn Fn(&StepId) -> bool) -> Vec<Skipped> {
+        let (mut skipped, mut looked_at) = (Vec::new(), vec![(StepId::root(), 0)]);
+        while let Some((step, index)) = looked_at.pop() {
+            let Some(node) = self.plan.node(index) else { continue };
+            if !begun(&step) {
+                skipped.push(Skipped { step: step.clone(), label: node_label(node), kind: kind(node) });
+            }
+            match &node.kind {
+                PlanKind::Chain(nodes) | PlanKind::Group { members: nodes, .. } => {
+                    looked_at.extend(nodes.iter().enumerate().map(|(place, node)| (step.child(place), *node)));
+                }
+                PlanKind::Choose { branches, otherwise } => {
+                    let nodes = branches.iter().map(|(_, node)| *node).chain(*otherwise).enumerate();
+                    looked_at.extend(nodes.map(|(place, node)| (step.child(place), node)));
+                }
+                PlanKind::Map { body, .. } | PlanKind::Loop { body, .. } | PlanKind::Poll { body, .. } => {
+                    let items = (0..).map(|place| step.item(place)).take_while(|item| begun(item));
+                    looked_at.extend(items.map(|item| (item, *body)));
+                }
+                PlanKind::Task(_)
+                | PlanKind::Sleep(_)
+                | PlanKind::Wait(_)
+                | PlanKind::Value(_)
+                | PlanKind::Flow { .. } => {}
+            }
+        }
+        skipped.sort_by(|a, b| a.step.cmp(&b.step));
+        skipped
+    }
+
     /// The steps that are observers, compensations or awaited after their cancel: beside the main path.
     #[must_use]
     pub fn beside(&self) -> Vec<StepId> {
@@ -230,7 +274,10 @@ impl Run {
 }
 
 fn label(frame: &Frame) -> String {
-    let Some(node) = frame.plan.node(frame.node) else { return String::new() };
+    frame.plan.node(frame.node).map(node_label).unwrap_or_default()
+}
+
+fn node_label(node: &PlanNode) -> String {
     match (&node.name, &node.kind) {
         (Some(name), _) => name.to_string(),
         (None, PlanKind::Task(task)) => task.call.task.to_string(),

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{FlowName, Kind, RunId, StepId, Tenant, Timestamp, Version};
 use crate::protocol::Rejection;
 use crate::workflow::journal::{End, Ending, Parent, Start};
+use crate::workflow::run;
 
 /// The version of this form.
 const ENTRY_VERSION: u32 = 1;
@@ -59,6 +60,19 @@ impl RunState {
     #[must_use]
     pub const fn is_over(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+}
+
+impl From<run::RunState> for RunState {
+    fn from(state: run::RunState) -> Self {
+        match state {
+            run::RunState::Running => Self::Running,
+            run::RunState::Paused => Self::Paused,
+            run::RunState::Compensating => Self::Compensating,
+            run::RunState::Succeeded => Self::Succeeded,
+            run::RunState::Failed => Self::Failed,
+            run::RunState::Cancelled => Self::Cancelled,
+        }
     }
 }
 
@@ -152,6 +166,26 @@ impl Entry {
             parent: start.parent.clone(),
             generation: 0,
             sequence,
+        }
+    }
+
+    /// A run of which nothing is known but that it is there.
+    #[must_use]
+    pub const fn unknown(run: RunId, started: Timestamp) -> Self {
+        Self {
+            v: ENTRY_VERSION,
+            run,
+            flow: None,
+            flow_version: None,
+            state: RunState::Paused,
+            reason: None,
+            labels: BTreeMap::new(),
+            started,
+            ended: None,
+            failure: None,
+            parent: None,
+            generation: 0,
+            sequence: 0,
         }
     }
 

@@ -1,100 +1,104 @@
-//! The example flows, each by the command that `examples/README.md` gives for it, in fast time.
+//! `lovage flow`: documents are checked and drawn without a server.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::json;
 
-use crate::support::platform::{Ended, LOVAGE, lovage};
+use crate::support::platform::{Cli, Ended};
 
-/// The command of a flow in the list of examples.
-fn command(flow: &str) -> String {
-    let readme = include_str!("../../../examples/README.md");
-    let begins = format!("lovage exec examples/flows/{flow}/flow.yaml ");
-    readme.lines().find(|line| line.starts_with(&begins)).unwrap_or_else(|| panic!("no command for {flow}")).to_owned()
+/// No broker is there: nothing here needs one.
+fn flow(args: &[&str]) -> Ended {
+    Cli { nats: "nats://127.0.0.1:1".to_owned() }.run(&[&["flow"], args].concat())
 }
 
-/// Runs a command as a reader would: in a shell, in the folder of the repository.
-fn run(line: &str) -> Ended {
-    let mut shell = Command::new("sh");
-    let program = lovage();
-    for (name, value) in program.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    let folder = Path::new(LOVAGE).parent().unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
-    shell.args(["-c", line]).env("PATH", path).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().into()
+/// Checks a document, written to a file of that name.
+fn check(name: &str, text: &str, more: &[&str]) -> Ended {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), name, text);
+    flow(&[&["check", file.to_str().unwrap()], more].concat())
 }
 
-/// What stands in a file beside a flow.
-fn expected(flow: &str, case: &str) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("examples/flows/{flow}/expected{case}.json"));
-    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    serde_json::from_str(&text).unwrap()
-}
-
-/// Runs a flow with its input, and compares what comes of it with what is expected: the output, or `fails` and `log`.
-fn check(flow: &str, input: &str, expected_case: &str, more: &str) {
-    let line = format!("{} {more}", command(flow).replace("input.json", &format!("input{input}.json")));
-    let (ended, expected) = (run(&line), expected(flow, expected_case));
-    let Some(failure) = expected["fails"].as_str() else {
-        return assert_eq!(ended.json(), expected, "{line}\n{}", ended.stderr);
-    };
-    ended.fails(1, &[&format!("error: {failure}")]);
-    let mut log = ended.stderr.lines();
-    for wanted in expected["log"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()) {
-        assert!(log.any(|line| line.contains(wanted)), "no {wanted:?}, or not in this order:\n{}", ended.stderr);
-    }
+fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let file = dir.join(name);
+    std::fs::write(&file, text).unwrap();
+    file
 }
 
 #[test]
-fn a_report_is_published_or_held_back() {
-    check("etl", "", "", "");
-    check("etl", ".held", ".held", "");
+fn a_good_document_is_summed_up() {
+    let ended = check("f.yaml", "chain:\n- {task: m/b}\n- {task: m@1/a, catch: {wait: go}}\n- {flow: child}\n", &[]);
+    assert_eq!(ended.output(), "ok: 5 nodes, tasks: m/b m@1/a, flows: child, signals: go");
+    assert_eq!(check("f.json", r#"{"value": 1}"#, &[]).output(), "ok: 1 node");
+    let json = check("f.yaml", "name: etl\nflow: {chain: [{task: m/a}, {flow: child@2}]}", &["--json"]).json();
+    assert_eq!(
+        json,
+        json!({"ok": true, "name": "etl", "nodes": 3, "tasks": ["m/a"], "flows": ["child@2"], "signals": []})
+    );
 }
 
 #[test]
-fn what_is_on_the_card_decides_the_flow() {
-    check("photos", "", "", "");
+fn problems_are_told_a_line_each() {
+    let text = "chain:\n- {tsk: m/t}\n- {sleep: soon}\n";
+    let ended = check("f.yaml", text, &[]);
+    ended.fails(
+        2,
+        &[
+            "at /chain/0 (2:4): unknown field \"tsk\" (did you mean \"task\"?)\n",
+            "at /chain/1/sleep (3:4): ",
+            "error: the flow ",
+            "has 2 problems",
+        ],
+    );
+    assert_eq!((ended.stdout.as_str(), ended.stderr.lines().count()), ("", 3));
+    let ended = check("f.yaml", text, &["--json"]);
+    assert_eq!(ended.code, 2);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(
+        json["problems"][0],
+        json!({"place": "/chain/0", "line": 2, "column": 4, "message": "unknown field \"tsk\" (did you mean \"task\"?)"})
+    );
+    check("f.json", "{chain: []}", &[]).fails(2, &["at 1:2: it is not JSON: key must be a string"]);
+    check("f.yaml", "value: ${steps.x}", &[]).fails(2, &["at /value (1:1): there is no step \"x\""]);
+    check("f.yaml", "{\"\\u001b[2J\": 1}", &[]).fails(2, &["unknown kind"]);
 }
 
 #[test]
-fn an_order_that_cannot_be_shipped_is_undone_the_last_step_first() {
-    check("saga", "", "", "");
-    check("saga", ".shipped", ".shipped", "");
+fn files_that_cannot_be_read_and_those_that_are_too_large_are_refused() {
+    flow(&["check", "/nowhere/flow.yaml"]).fails(2, &["failed to read the flow \"/nowhere/flow.yaml\""]);
+    flow(&["graph", "/nowhere/flow.yaml"]).fails(2, &["/nowhere/flow.yaml"]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("large.yaml");
+    std::fs::File::create(&file).unwrap().set_len(100 << 20).unwrap();
+    flow(&["check", file.to_str().unwrap()]).fails(2, &["has more than the 1 MiB that is allowed"]);
 }
 
 #[test]
-fn an_approval_is_given_denied_or_expires() {
-    check("approval", "", "", "");
-    check("approval", "", ".approved", r#"--signal 'decision={"verdict": "approved"}'"#);
-    check("approval", "", ".rejected", r#"--signal 'decision={"verdict": "rejected", "why": "too long"}'"#);
+fn a_document_comes_from_stdin_too() {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(b"{sleep: 1s}").unwrap();
+    std::io::Seek::rewind(&mut file).unwrap();
+    let cli = Cli { nats: String::new() };
+    let ended: Ended = cli.command(&["flow", "check", "-"]).stdin(file).output().unwrap().into();
+    assert_eq!(ended.output(), "ok: 1 node");
 }
 
 #[test]
-fn reminders_come_before_the_approval_expires() {
-    let ended = run(&command("approval"));
-    let said: Vec<&str> =
-        ended.stderr.lines().filter(|line| line.contains("asked") || line.contains("reminder")).collect();
-    assert_eq!(said.len(), 3, "{ended:?}");
-    assert!(said[0].contains("asked") && said[2].contains("reminder 2"), "{said:?}");
+fn a_document_is_drawn_to_stdout_or_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "f.yaml", "group: [{task: m/a}, {task: m/b}]");
+    let file = file.to_str().unwrap();
+    assert!(flow(&["graph", file]).output().starts_with("<svg "));
+    assert!(flow(&["graph", file, "--format", "dot"]).output().starts_with("digraph flow {"));
+    assert!(flow(&["graph", file, "--format", "mermaid"]).output().starts_with("flowchart TD"));
+    let out = dir.path().join("f.svg");
+    assert_eq!(flow(&["graph", file, "-o", out.to_str().unwrap()]).output(), "");
+    assert!(std::fs::read_to_string(&out).unwrap().ends_with("</svg>\n"));
+    let bad = write(dir.path(), "bad.yaml", "group: 1");
+    flow(&["graph", bad.to_str().unwrap()]).fails(2, &["at /group (1:1): it takes a list of nodes, not a number"]);
 }
 
 #[test]
-fn a_payout_is_settled_or_comes_back() {
-    check("payout", "", "", "");
-    check("payout", ".bounced", ".bounced", "");
-}
-
-#[test]
-fn a_crawl_finds_every_page_once() {
-    check("crawl", "", "", "");
-}
-
-#[test]
-fn the_words_of_a_text_are_counted() {
-    check("word-count", "", "", "");
+fn the_schema_is_printed() {
+    assert_eq!(flow(&["schema"]).json()["title"], "Lovage flow");
 }

@@ -7,7 +7,7 @@
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
 //! | `exec` | `lovage exec` |
-//! | `flows` | `lovage exec` of the example flows |
+//! | `flows` | `lovage flow ...` |
 
 mod arguments;
 mod exec;

@@ -61,3 +61,14 @@ pub(super) async fn nobody_answers_at_once(rig: Rig) {
     assert!(answers.is_empty());
     assert!(begin.elapsed() < PATIENCE, "nobody listens, and that is known at once");
 }
+
+pub(super) async fn after_a_flush_nothing_of_others_is_missed(rig: Rig) {
+    let other = rig.other().await;
+    for round in 0..20 {
+        let subject = format!("lvg.ctl.find.t.{round}");
+        let mut words = rig.broker.bus.listen(&subject).await.unwrap();
+        rig.broker.bus.flush().await.unwrap();
+        other.bus.send(&subject, Headers::new(), Bytes::from_static(b"word")).await.unwrap();
+        assert_eq!(text(&soon(words.next()).await.unwrap()), "word", "{round}");
+    }
+}

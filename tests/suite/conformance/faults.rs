@@ -14,7 +14,7 @@ const LEASE: Duration = Duration::from_secs(20);
 
 fn rig() -> (Rig, Faults) {
     let memory = Memory::new();
-    (Rig { broker: memory.broker(), _server: None }, memory.faults())
+    (Rig { broker: memory.broker(), server: None }, memory.faults())
 }
 
 fn subject(id: usize) -> String {

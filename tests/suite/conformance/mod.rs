@@ -16,10 +16,13 @@ mod schedule;
 
 use std::time::Duration;
 
+use async_nats::jetstream;
 use lovage::broker::memory::Memory;
+use lovage::broker::nats::{Nats, Options};
 use lovage::broker::{Broker, Consumer, Deliveries, Delivery, Message, Publish, Settings, Stored};
 use lovage::model::Tenant;
 use lovage::protocol::Stream;
+use lovage::protocol::stream::RESULT_TTL;
 
 use crate::support::nats::TestServer;
 
@@ -31,24 +34,47 @@ pub(super) struct Rig {
     /// The ports.
     pub broker: Broker,
     /// The server, if there is one.
-    _server: Option<TestServer>,
+    server: Option<TestServer>,
 }
 
 impl Rig {
     fn memory() -> Self {
         let memory = Memory::new();
         memory.provision(&Tenant::default_tenant(), &settings());
-        Self { broker: memory.broker(), _server: None }
+        Self { broker: memory.broker(), server: None }
     }
 
     async fn nats() -> Self {
         let server = TestServer::start(settings()).await;
-        Self { broker: server.nats.broker(), _server: Some(server) }
+        Self { broker: server.nats.broker(), server: Some(server) }
     }
 
     /// Stores a message.
     pub(super) async fn put(&self, subject: &str, payload: &'static str) -> Stored {
         self.broker.streams.publish(Publish::new(subject, payload)).await.unwrap()
+    }
+
+    /// Waits until what is in the stream of results is older than results become. A server has the age made short for it.
+    pub(super) async fn let_results_age(&self) {
+        let Some(test) = &self.server else {
+            return tokio::time::advance(RESULT_TTL).await;
+        };
+        let context = jetstream::new(async_nats::connect(test.server.url()).await.unwrap());
+        let mut stream = context.get_stream(Stream::Result.name()).await.unwrap();
+        let mut config = stream.info().await.unwrap().config.clone();
+        config.max_age = Duration::from_secs(1);
+        config.duplicate_window = config.max_age;
+        context.update_stream(config).await.unwrap();
+        let lasting = async { while stream.info().await.unwrap().state.messages > 1 {} };
+        soon(lasting).await;
+    }
+
+    /// A second connection to the same broker.
+    pub(super) async fn other(&self) -> Broker {
+        match &self.server {
+            Some(test) => Nats::connect(Options::new(test.server.url(), "other")).await.unwrap().broker(),
+            None => self.broker.clone(),
+        }
     }
 
     /// Takes deliveries of `filter` in the tenant's task stream.
@@ -108,6 +134,7 @@ promises! {
     publish: sequences_count_from_one, expected_sequences_are_compared, a_unique_subject_is_occupied_until_finished,
         a_full_stream_is_told_from_an_occupied_subject, a_message_id_is_stored_once, the_last_message_takes_the_place_of_others,
         the_last_message_is_found_with_wildcards, a_purge_counts, a_message_with_a_time_to_live_goes,
+        a_lasting_message_outlives_the_age_of_its_stream,
         subjects_of_no_stream_are_not_found, headers_are_kept;
     reading: a_reading_ends_at_the_last_message, a_long_reading_has_every_message, a_reading_begins_at_a_sequence,
         the_last_of_each_subject_is_read, a_reading_that_follows_sees_later_messages, the_last_of_each_is_followed_by_all,
@@ -121,6 +148,7 @@ promises! {
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,
         a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each;
-    bus: a_listener_hears_what_is_sent_and_stored, an_asker_gets_as_many_answers_as_it_takes, nobody_answers_at_once;
+    bus: a_listener_hears_what_is_sent_and_stored, an_asker_gets_as_many_answers_as_it_takes, nobody_answers_at_once,
+        after_a_flush_nothing_of_others_is_missed;
     objects: objects_of_any_size_come_back, an_object_is_replaced, a_missing_object_is_none, a_removed_object_is_gone;
 }

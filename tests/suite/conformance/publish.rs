@@ -122,6 +122,17 @@ pub(super) async fn a_message_with_a_time_to_live_goes(rig: Rig) {
     .await;
     let publish = Publish { ttl: Some(Duration::from_secs(1)), ..Publish::new("lvg.default.log.a", "x") };
     assert!(rig.broker.streams.publish(publish).await.is_err(), "a stream without times to live");
+    let publish = Publish { lasting: true, ..Publish::new("lvg.default.log.a", "x") };
+    assert!(rig.broker.streams.publish(publish).await.is_err(), "nor what outlasts its own");
+}
+
+pub(super) async fn a_lasting_message_outlives_the_age_of_its_stream(rig: Rig) {
+    let publish = Publish { lasting: true, ..Publish::new(RESULT, "lasting") };
+    rig.broker.streams.publish(publish).await.unwrap();
+    rig.put("lvg.default.res.other", "x").await;
+    rig.let_results_age().await;
+    assert_eq!(rig.broker.streams.last("lvg.default.res.other").await.unwrap(), None);
+    assert_eq!(text(&rig.broker.streams.last(RESULT).await.unwrap().unwrap()), "lasting");
 }
 
 pub(super) async fn subjects_of_no_stream_are_not_found(rig: Rig) {

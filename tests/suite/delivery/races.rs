@@ -118,6 +118,22 @@ async fn a_task_that_loses_all_its_hosts_ends() {
 }
 
 #[tokio::test]
+async fn a_task_that_hosts_hand_back_when_they_are_stopped_is_not_lost() {
+    let rig = Rig::new().await;
+    let mut long = call("burn", r#"{"units":1000000}"#);
+    long.options.limits.fuel = Some(lovage::model::limits::FuelWish::Off(lovage::model::limits::Off::Off));
+    let id = rig.submit(long).await;
+    for _ in 0..=DELIVERIES_MAX {
+        let host = rig.host_with("host-1", |config| config.drain = Duration::ZERO).await;
+        rig.until(&id, State::Running).await;
+        host.stop().await;
+    }
+    let _host = rig.host("host-2").await;
+    rig.until(&id, State::Running).await;
+    rig.client.cancel(&id).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_second_submit_of_an_id_is_refused_while_the_first_is_there_and_changes_nothing_after() {
     let rig = Rig::new().await;
     let id = "mine".parse().unwrap();

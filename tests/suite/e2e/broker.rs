@@ -108,16 +108,19 @@ async fn a_broker_that_is_killed_and_comes_back_loses_nothing() {
 async fn an_idle_host_serves_again_as_soon_as_its_broker_is_back() {
     let (mut server, cli) = server().await;
     cli.push("hello");
-    let port = free_port().to_string();
-    let host = cli.host(&["--port", &port]);
+    // A folder without a name is none, as an empty variable is.
+    let host = cli.host(&["--port", "0", "--cache="]);
+    let told = host.line("where it is seen", |line| line.contains("serving /healthz"));
+    let (_, address) = told.rsplit_once("address=").unwrap();
+    assert_eq!(page(address, "/readyz"), (200, "ready\n".to_owned()));
     server.server.kill().await;
     host.line("it is told", |line| line.contains("the connection to the broker is lost"));
-    assert_eq!(page(&format!("127.0.0.1:{port}"), "/readyz"), (503, "the broker is away\n".to_owned()));
+    assert_eq!(page(address, "/readyz"), (503, "the broker is away\n".to_owned()));
     server.server.restart().await.unwrap();
     let back = Instant::now();
     assert_eq!(cli.run(&["call", "hello/add", "[20, 22]"]).output(), "42");
     assert!(back.elapsed() < Duration::from_secs(10), "{:?}", back.elapsed());
-    assert_eq!(page(&format!("127.0.0.1:{port}"), "/readyz"), (200, "ready\n".to_owned()));
+    assert_eq!(page(address, "/readyz"), (200, "ready\n".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ use lovage::model::lifecycle::{End, Record, State};
 use lovage::model::{Kind, TaskId};
 use lovage::protocol::record;
 
+use rustix::process::Signal;
+
 use super::{server, signature, task_id};
 use crate::support::guests;
 use crate::support::process::{PATIENCE, eventually};
@@ -120,6 +122,21 @@ async fn a_task_that_loses_every_host_ends_as_host_lost() {
     let record = cli.settled(&id);
     assert_eq!((&record["state"], &record["failure"]["kind"]), (&"failed".into(), &Kind::HostLost.code().into()));
     assert_eq!(record["usage"]["delivery"], 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_survives_any_number_of_hosts_that_are_stopped() {
+    let (_server, cli) = server().await;
+    cli.push_wat("spins", &guests::spins());
+    let id = cli.send(&["spins/run", "--fuel", "off"]);
+    for _ in 0..5 {
+        let mut host = cli.host(&["--drain", "0s"]);
+        eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+        host.signal(Signal::TERM);
+        host.exit();
+    }
+    let _host = cli.host(&[]);
+    eventually("it runs again", || (cli.state(&id) == "running").then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

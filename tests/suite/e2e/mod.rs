@@ -10,6 +10,7 @@
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
 //! | `values` | inputs and outputs above the inline limit |
+//! | `runs` | runs of flows, and coordinators that are killed |
 //! | `submit` | another language submits with its own NATS client |
 
 mod broker;
@@ -20,6 +21,7 @@ mod main_job;
 mod messages;
 mod placement;
 mod retries;
+mod runs;
 mod submit;
 mod values;
 

@@ -116,7 +116,7 @@ fn form(node: &Node) -> (String, Form<'_>) {
             let framed = node.name.is_some() || !node.handlers().is_empty();
             ("chain".to_owned(), Form::Column { parts: some(list, &node.place), framed })
         }
-        Kind::Group(list) => (group_title(node), Form::Row(plain(some(list, &node.place)))),
+        Kind::Group(list) => ("group".to_owned(), Form::Row(plain(some(list, &node.place)))),
         Kind::Chord { header, body } => {
             let mut parts = Vec::new();
             if !header.is_empty() {
@@ -131,20 +131,10 @@ fn form(node: &Node) -> (String, Form<'_>) {
         Kind::Map { body, over } => (each("map", over.as_ref()), inside(body, false)),
         Kind::Starmap { body, over } => (each("starmap", over.as_ref()), inside(body, false)),
         Kind::Chunks { body, size, over } => (each(&format!("chunks of {size}"), over.as_ref()), inside(body, false)),
-        Kind::Loop { body, condition, max } => {
-            (format!("loop while {}, {max} times at most", condition.source()), inside(body, true))
-        }
+        Kind::Loop { body, condition, .. } => (format!("loop while {}", condition.source()), inside(body, true)),
         Kind::Poll { body, every, until } => {
             (format!("poll every {} until {}", format_duration(*every), until.source()), inside(body, true))
         }
-    }
-}
-
-fn group_title(node: &Node) -> String {
-    match (node.need, node.on_error) {
-        (Some(need), _) => format!("group, needs {need}"),
-        (None, Some(on_error)) => format!("group, on_error {}", on_error.word()),
-        (None, None) => "group".to_owned(),
     }
 }
 
@@ -196,6 +186,11 @@ fn notes(node: &Node) -> Vec<String> {
         }));
         notes.extend(delay.map(|delay| format!("after {}", format_duration(delay))));
     }
+    if let Kind::Loop { max, .. } = &node.kind {
+        notes.push(format!("{max} times at most"));
+    }
+    notes.extend(node.need.map(|need| format!("needs {need}")));
+    notes.extend(node.on_error.map(|on_error| format!("on_error {}", on_error.word())));
     notes.extend(node.input.as_ref().map(|input| format!("input {}", text(input))));
     notes.extend(node.options.retry.as_ref().map(|retry| format!("{} attempts", retry.attempts)));
     notes.extend(node.options.queue.as_ref().map(|queue| format!("queue {queue}")));

@@ -257,7 +257,7 @@ fn with_asides(main: Laid, asides: &[(&'static str, Part<'_>)]) -> Laid {
     }
     let (axis, left) = (main.axis, main.width + BESIDE);
     let mut whole = Laid { width: main.width, height: main.height, axis, shapes: Vec::new() };
-    let (from, middle) = (main.width, main.height / 2);
+    let (from, middle, bottom) = (main.width, main.height / 2, main.height);
     whole.take(main, 0, 0);
     let mut y = 0;
     for (what, aside) in asides {
@@ -272,5 +272,9 @@ fn with_asides(main: Laid, asides: &[(&'static str, Part<'_>)]) -> Laid {
         whole.take(laid, left, top);
     }
     whole.height = whole.height.max(y - PAD);
+    if whole.height > bottom {
+        let end = whole.height;
+        whole.line(vec![(axis, bottom), (axis, end)], false, false);
+    }
     whole
 }

@@ -18,23 +18,26 @@ async fn steps() -> (Steps, Faults) {
 async fn an_attempt_that_is_delivered_twice_at_once_commits_once() {
     let (steps, faults) = steps().await;
     faults.repeat_deliveries("lvg.default.task.>", 1);
-    let _host = steps.host("host-1").await;
+    let host = steps.host("host-1").await;
     let step = attempt("0", 1);
     assert_eq!(output(&steps.run(&step, &first("chatty", LINE)).await), "1");
     steps.until_idle().await;
+    host.stop().await;
     assert_eq!(steps.records(&step).await, 1);
 }
 
 #[tokio::test]
 async fn two_hosts_that_run_the_same_attempt_commit_one_outcome() {
     let (steps, faults) = steps().await;
-    let (_one, _two) = (steps.host("host-1").await, steps.host("host-2").await);
+    let (one, two) = (steps.host("host-1").await, steps.host("host-2").await);
     let step = attempt("0", 1);
     steps.dispatch(&step, &first("burn", r#"{"units":100}"#)).await;
     steps.until_running(&step).await;
     faults.expire_leases();
     let outcome = steps.outcome(&step).await;
-    steps.until_idle().await;
+    // Both have ended what they run when they have stopped.
+    one.stop().await;
+    two.stop().await;
     assert_eq!(steps.records(&step).await, 1);
     assert_eq!(steps.outcome(&step).await, outcome);
 }

@@ -1,0 +1,93 @@
+//! `lovage coordinator`: advances runs, against any broker. Several share the work.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::Args;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::host::{await_broker, process_id, provision};
+use super::{Connect, Fault, signals, status};
+use crate::broker::nats::Nats;
+use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
+use crate::telemetry::Metrics;
+
+/// The options of a coordinator.
+#[derive(Args)]
+pub(super) struct CoordinatorArgs {
+    #[command(flatten)]
+    connect: Connect,
+
+    /// Runs in memory at most: those that were longest without news leave first, and are read again when there is some.
+    #[arg(long, default_value_t = RUNS_IN_MEMORY_MAX_DEFAULT)]
+    runs_in_memory: usize,
+
+    /// Port of /healthz, /readyz and /metrics; none are served without it.
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl CoordinatorArgs {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        let stop = CancellationToken::new();
+        let listener = match self.port {
+            Some(port) => Some(status::bind(port).await?),
+            None => None,
+        };
+        let metrics = Metrics::default();
+        let nats = Nats::connect(self.connect.options("lovage coordinator", true)).await?;
+        let up = Arc::new(AtomicBool::new(false));
+        let work = async {
+            let prepare = async {
+                await_broker(&nats, &self.connect.nats).await;
+                provision(&nats, &self.connect.tenant).await?;
+                begin(&nats, &metrics, 0, self.runs_in_memory).await
+            };
+            let Some(begun) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
+            let coordinator = begun?;
+            let ready = coordinator.ready();
+            let tell = async {
+                if reads(ready, &stop).await {
+                    up.store(true, Ordering::Relaxed);
+                    info!("ready");
+                }
+            };
+            let (served, ()) = tokio::join!(coordinator.serve(stop.clone()), tell);
+            Ok(served?)
+        };
+        let pages = async {
+            match listener {
+                Some(listener) => {
+                    let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
+                    status::serve(listener, status, stop.clone()).await
+                }
+                None => Ok(()),
+            }
+        };
+        tokio::select! {
+            result = async { tokio::try_join!(work, pages).map(drop) } => result,
+            fault = signals::stop_when_asked(stop.clone()) => fault,
+        }
+    }
+}
+
+/// The coordinator that is the `place`-th of this process.
+pub(super) async fn begin(
+    nats: &Nats,
+    metrics: &Metrics,
+    place: usize,
+    runs_in_memory_max: usize,
+) -> Result<Coordinator, Fault> {
+    let mut config = Config::new(process_id(place).parse()?);
+    config.runs_in_memory_max = runs_in_memory_max;
+    info!(coordinator = %config.id, "a coordinator begins");
+    Ok(Coordinator::begin(nats.broker(), config, metrics).await?)
+}
+
+/// Waits until a coordinator reads its share of the partitions; `false` if it was stopped before.
+pub(super) async fn reads(mut ready: watch::Receiver<bool>, stop: &CancellationToken) -> bool {
+    let reads = stop.run_until_cancelled(ready.wait_for(|reads| *reads)).await;
+    reads.is_some_and(|reads| reads.is_ok())
+}

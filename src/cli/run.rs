@@ -1,0 +1,164 @@
+//! `lovage run`: starts a run and shows it live.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use clap::Args;
+use serde_json::json;
+
+use super::tree::Screen;
+use super::{Connect, Fault, flow, input, output};
+use crate::client::{Client, Order};
+use crate::model::signature::parse_label;
+use crate::model::{FlowName, RunId, Version};
+use crate::workflow::journal::{End, Ending};
+
+/// `lovage run`.
+#[derive(Args)]
+pub(super) struct RunArgs {
+    /// A flow document (a file, or - for stdin), or the name of a stored flow: NAME or NAME@VERSION.
+    flow: String,
+
+    /// Its input: JSON, - for stdin, or @FILE. Without it the run receives nothing.
+    input: Option<String>,
+
+    /// Print the run's id and do not wait for its end.
+    #[arg(long)]
+    detach: bool,
+
+    /// Two runs with the same key are one run.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+
+    /// For people and searches.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+
+    /// Print how the run ended as JSON, in place of its output alone.
+    #[arg(long)]
+    json: bool,
+
+    /// Do not show the steps.
+    #[arg(long, short)]
+    quiet: bool,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
+pub(super) fn label(text: &str) -> Result<(String, String), String> {
+    parse_label(text).map_err(|error| error.to_string())
+}
+
+impl RunArgs {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        if self.flow == "-" && self.input.as_deref() == Some("-") {
+            return Err(Fault::usage("the flow and its input cannot both come from stdin"));
+        }
+        let file = if is_file(&self.flow) { Some(flow::read_checked(&self.flow)?) } else { None };
+        let given: Option<Bytes> = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
+        let (_nats, client) = self.connect.client().await?;
+        let order = match file {
+            Some(document) => Order::new(document),
+            None => stored(&client, &self.flow).await?,
+        };
+        let labels: BTreeMap<String, String> = self.labels.into_iter().collect();
+        let order = Order { input: given, labels, idempotency_key: self.idempotency_key, ..order };
+        let run = client.start(order).await?;
+        if self.detach {
+            return output::line(run.as_str());
+        }
+        follow(&client, &run, self.quiet, self.json).await
+    }
+}
+
+/// A path has a dot or a slash, which no name of a flow has; `NAME@1.2` has one behind its `@`.
+fn is_file(flow: &str) -> bool {
+    let name = flow.split_once('@').map_or(flow, |(name, _)| name);
+    flow == "-" || name.contains(['.', '/', '\\'])
+}
+
+async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
+    let (name, version) = match flow.split_once('@') {
+        Some((name, version)) => (name, Some(version.parse::<Version>()?)),
+        None => (flow, None),
+    };
+    let name: FlowName = name.parse()?;
+    Ok(client.order(&name, version.as_ref()).await?)
+}
+
+/// Shows a run until it ends, and prints its output. Ctrl-c leaves the run alone.
+pub(super) async fn follow(client: &Client, run: &RunId, quiet: bool, as_json: bool) -> Result<(), Fault> {
+    if !quiet {
+        eprintln!("run {run}");
+    }
+    let mut screen = Screen::new(quiet);
+    let mut show = |view: &crate::client::RunView, changes: &[crate::workflow::run::Change]| {
+        screen.show(view, changes);
+        true
+    };
+    let watched = tokio::select! {
+        watched = client.watch_run(run, &mut show) => watched?,
+        _ = tokio::signal::ctrl_c() => {
+            eprintln!("the run goes on: watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
+            return Err(Fault::platform("stopped watching"));
+        }
+    };
+    screen.finish(&watched);
+    match watched.end() {
+        Some(end) => print_end(client, run, &end, as_json).await,
+        None => Err(Fault::platform(format!("the journal of run {run} ended before the run did"))),
+    }
+}
+
+/// Prints how a run ended; a failure is the command's own.
+pub(super) async fn print_end(client: &Client, run: &RunId, end: &End, as_json: bool) -> Result<(), Fault> {
+    for failure in &end.compensation_failures {
+        let step = failure.step.as_ref().map(|step| format!(" in step {step}")).unwrap_or_default();
+        eprintln!("not undone{step}: {}", crate::protocol::note::printable(&failure.to_string()));
+    }
+    if as_json {
+        let state = match &end.result {
+            Ending::Succeeded(_) => "succeeded",
+            Ending::Failed(_) => "failed",
+            Ending::Cancelled => "cancelled",
+        };
+        let mut report = json!({"run": run, "state": state});
+        if let (Ending::Failed(failure), Some(fields)) = (&end.result, report.as_object_mut()) {
+            fields.insert("failure".to_owned(), json!(failure));
+        }
+        if let (Ending::Succeeded(value), Some(fields)) = (&end.result, report.as_object_mut()) {
+            let bytes = client.run_value(run, value).await?;
+            let value = serde_json::from_slice(&bytes).unwrap_or(serde_json::Value::Null);
+            fields.insert("output".to_owned(), value);
+        }
+        output::json(&report)?;
+    }
+    match &end.result {
+        Ending::Succeeded(_) if as_json => Ok(()),
+        Ending::Succeeded(value) => output::value(&client.run_value(run, value).await?),
+        Ending::Failed(failure) => {
+            let step = failure.step.as_ref().map(|step| format!("in step {step}"));
+            let fault = Fault::failed(failure);
+            Err(fault.hint_if_none(step))
+        }
+        Ending::Cancelled => {
+            Err(Fault::failed(&crate::model::Failure::new(crate::model::Kind::Cancelled, "the run was cancelled")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_told_from_a_name() {
+        for file in ["-", "a.yaml", "./nightly", "flows/nightly", "a.b@c"] {
+            assert!(is_file(file), "{file}");
+        }
+        for name in ["nightly", "nightly@3", "nightly@1.2", "night-ly"] {
+            assert!(!is_file(name), "{name}");
+        }
+    }
+}
