@@ -54,7 +54,8 @@ impl Agenda {
 
     /// The timers of a run that is over.
     pub(super) fn stop_all(&mut self, run: &RunId) {
-        let own: Vec<TimerId> = self.timers.keys().filter(|(of, _)| of == run).map(|(_, timer)| timer.clone()).collect();
+        let own: Vec<TimerId> =
+            self.timers.keys().filter(|(of, _)| of == run).map(|(_, timer)| timer.clone()).collect();
         own.iter().for_each(|timer| self.stop(run, timer));
     }
 
@@ -90,7 +91,8 @@ mod tests {
         agenda.set(&run, timer(1), at(5));
         agenda.set(&run, timer(3), at(1));
         agenda.stop(&run, &timer(3));
-        let order: Vec<String> = std::iter::from_fn(|| agenda.take()).map(|(at, due)| format!("{at:?} {due:?}")).collect();
+        let order: Vec<String> =
+            std::iter::from_fn(|| agenda.take()).map(|(at, due)| format!("{at:?} {due:?}")).collect();
         assert_eq!(order.len(), 3, "{order:?}");
         assert!(order[0].contains("0-1") && order[1].contains("0-2") && order[2].contains("Cancel"), "{order:?}");
     }

@@ -326,7 +326,9 @@ fn end(journal: &[Record]) -> Option<End> {
 fn bytes(event: &Event) -> u64 {
     let value = match event {
         Event::Start(start) => start.document.size().saturating_add(start.input.as_ref().map_or(0, Datum::size)),
-        Event::Outcome { outcome: journal::Outcome::Succeeded(value) | journal::Outcome::Replaced(value), .. } => value.size(),
+        Event::Outcome { outcome: journal::Outcome::Succeeded(value) | journal::Outcome::Replaced(value), .. } => {
+            value.size()
+        }
         Event::Decided { decision: journal::Decision::Value(value), .. } => value.size(),
         Event::Child { end: Ok(value), .. } | Event::Signal { payload: value, .. } => value.size(),
         _ => 0,
