@@ -8,8 +8,10 @@
 //! | `arguments` | names and options that are wrong |
 //! | `exec` | `lovage exec` |
 //! | `flows` | `lovage flow ...` |
+//! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod example_flows;
 mod exec;
 mod flows;
 mod guests;
