@@ -8,7 +8,7 @@
 //! | `arguments` | names and options that are wrong |
 //! | `exec` | `lovage exec` |
 //! | `flows` | `lovage flow ...` |
-//! | `flows` | `lovage exec` of the example flows |
+//! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
 mod example_flows;
