@@ -6,11 +6,13 @@
 //! | `uploads` | files that are no module, or none that the platform runs |
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
-//! | `exec` | `lovage exec` |
+//! | `exec` | `lovage exec` of modules |
+//! | `exec_flows` | `lovage exec` of flows |
 //! | `flows` | `lovage flow ...` |
 
 mod arguments;
 mod exec;
+mod exec_flows;
 mod flows;
 mod guests;
 mod modules;
