@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use lovage::broker::Settings;
+use lovage::broker::nats::{Nats, Options};
 use lovage::client::{Client, Order, Upload};
 use lovage::coordinator::{self, Coordinator};
 use lovage::host::{self, Host};
@@ -81,9 +82,14 @@ impl Platform {
     async fn host(&self, id: &str, concurrency: usize) -> Role {
         let mut config = host::Config::new(Tenant::default_tenant(), id.parse().unwrap(), concurrency);
         config.lease = LEASE;
+        let nats = Nats::connect(Options::new(self.server.server.url(), id)).await.unwrap();
         let sandbox = self.rig.sandbox.clone();
-        let host = Host::begin(self.server.nats.broker(), sandbox, config, Metrics::default()).await.unwrap();
-        role(async move { host.serve(CancellationToken::new()).await.unwrap() })
+        let host = Host::begin(nats.broker(), sandbox, config, Metrics::default()).await.unwrap();
+        role(async move {
+            // A host has a connection of its own, which goes with it.
+            let _nats = nats;
+            host.serve(CancellationToken::new()).await.unwrap();
+        })
     }
 
     async fn start_run(&self, case: &Case) -> RunId {
