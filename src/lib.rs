@@ -25,6 +25,8 @@ pub mod client;
 #[cfg(feature = "full")]
 pub mod coordinator;
 #[cfg(feature = "full")]
+pub mod exec;
+#[cfg(feature = "full")]
 pub mod host;
 #[cfg(feature = "full")]
 pub mod local;
@@ -36,3 +38,5 @@ pub mod schedule;
 pub mod store;
 #[cfg(feature = "full")]
 pub mod telemetry;
+#[cfg(feature = "full")]
+pub mod testing;

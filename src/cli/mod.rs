@@ -77,7 +77,7 @@ enum Command {
     /// List, show and control runs.
     #[command(subcommand)]
     Runs(runs::Runs),
-    /// Run a module in this process, without a server.
+    /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
 

@@ -141,6 +141,17 @@ pub(super) async fn examine(
     file: &Path,
     manifest: Option<Manifest>,
 ) -> Result<Examined, Fault> {
+    examine_in(&own::open(1, None)?, name, version, file, manifest).await
+}
+
+/// The same, in a sandbox that goes on.
+pub(super) async fn examine_in(
+    sandbox: &Sandbox,
+    name: ModuleName,
+    version: Option<Version>,
+    file: &Path,
+    manifest: Option<Manifest>,
+) -> Result<Examined, Fault> {
     let bytes = read(file)?;
     let about = |rejection: crate::sandbox::Rejection| Fault::usage(format!("{}: {rejection}", file.display()));
     let Inspection { contract, stored, imports, functions, memory_min_bytes, .. } = inspect(&bytes).map_err(about)?;
@@ -148,8 +159,7 @@ pub(super) async fn examine(
     let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
     let given = manifest.is_some();
     let manifest = manifest.unwrap_or_default();
-    let sandbox = own::open(1, None)?;
-    let code = compile(&sandbox, &stored).await?;
+    let code = compile(sandbox, &stored).await?;
     let tasks = match contract {
         Contract::Task if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
             return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
@@ -200,7 +210,8 @@ fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
     manifest.tasks.iter().map(|(name, task)| describe(name.clone(), task.summary.clone())).collect()
 }
 
-fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
+/// Reads what a file adds to a module.
+pub(super) fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
     let text = std::fs::read_to_string(file)
         .map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))?;
     toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))

@@ -74,7 +74,7 @@ impl Screen {
 }
 
 /// A change as one line; composites begin and end too often to be told.
-fn plain(change: &Change) -> Option<String> {
+pub(super) fn plain(change: &Change) -> Option<String> {
     let told = match &change.state {
         StepState::Running | StepState::Queued if change.kind != "task" => return None,
         StepState::Running => return None,

@@ -1,8 +1,6 @@
 //! One delivery of a step's attempt: its outcome goes into the journal of its run, whatever it is. What follows is none of a
 //! host's business: it neither tries again nor schedules anything.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use tracing::{debug, info};
 
@@ -11,12 +9,12 @@ use crate::broker::Publish;
 use crate::broker::patience::Patience;
 use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
-use crate::model::{Datum, Failure, Kind, StepAttempt};
+use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
 use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, step};
-use crate::sandbox::Cancel;
-use crate::store::values::{self, VALUE_BYTES_MAX};
+use crate::sandbox::{self, Cancel};
+use crate::store::values;
 
 impl Attempt<'_> {
     /// Decides, runs and commits.
@@ -86,7 +84,7 @@ impl Attempt<'_> {
     async fn commit_ran(&self, step: &StepAttempt, Ran { outcome, usage, cancelled, binary }: Ran) {
         let (broker, shelf) = (&self.shared.broker, self.shelf());
         let end = match step_life::on_outcome(outcome, cancelled, step.attempt) {
-            Commit::Succeed(output) => match json(&output, binary) {
+            Commit::Succeed(output) => match sandbox::json(&output, binary) {
                 Ok(output) => StepEnd::Succeeded(values::keep(broker, shelf, output).await),
                 Err(error) => StepEnd::Failed(failed(step, Kind::OutputLimit, error.to_string())),
             },
@@ -118,50 +116,4 @@ impl Attempt<'_> {
 
 fn failed(step: &StepAttempt, kind: Kind, message: String) -> Failure {
     Failure { attempt: Some(step.attempt), ..Failure::new(kind, message) }
-}
-
-/// An output that is larger as JSON than a value may be.
-#[derive(Debug, thiserror::Error)]
-#[error("the output has {0} bytes as base64, more than the {VALUE_BYTES_MAX} of a value")]
-struct TooLarge(usize);
-
-/// An output as a flow passes it on: JSON as it is, other bytes as a JSON string of their base64, nothing as `null`. What is
-/// described as no JSON is a string even if its bytes happen to be JSON, so that who receives it need not guess.
-fn json(output: &Bytes, binary: bool) -> Result<Bytes, TooLarge> {
-    if !binary {
-        if output.is_empty() {
-            return Ok(Datum::null().text().clone());
-        }
-        if let Ok(json) = Datum::parse(output) {
-            return Ok(json.text().clone());
-        }
-    }
-    let text = format!("\"{}\"", BASE64_STANDARD.encode(output));
-    if text.len() as u64 > VALUE_BYTES_MAX { Err(TooLarge(text.len())) } else { Ok(text.into()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_output_is_json_whatever_it_was() {
-        for (output, binary, expected) in [
-            (&b" [1] "[..], false, "[1]"),
-            (b"", false, "null"),
-            (b"\xff\x00", false, "\"/wA=\""),
-            (b"hello", false, "\"aGVsbG8=\""),
-            (b"", true, "\"\""),
-            (b"12", true, "\"MTI=\""),
-        ] {
-            assert_eq!(json(&Bytes::from_static(output), binary).unwrap(), expected, "{output:?}");
-        }
-    }
-
-    #[test]
-    fn an_output_that_grows_past_the_bound_of_values_fails() {
-        let most = usize::try_from(VALUE_BYTES_MAX).unwrap() / 4 * 3;
-        assert!(json(&vec![0xff; most].into(), false).is_err());
-        assert!(json(&vec![0xff; most - 3].into(), false).is_ok());
-    }
 }

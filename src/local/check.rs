@@ -24,6 +24,12 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// An input that the flow does not take.
+    #[error("the input does not fit the flow: {why}")]
+    Input {
+        /// Why.
+        why: String,
+    },
 }
 
 /// Finds everything that a run may call: its own tasks, and those of the flows that it may start.

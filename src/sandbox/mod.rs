@@ -24,6 +24,7 @@ mod limiter;
 mod load;
 mod module;
 mod notes;
+mod output;
 mod preview1;
 mod rejection;
 mod run;
@@ -36,7 +37,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::json;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
@@ -47,6 +47,7 @@ pub use error::Error;
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
 pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
+pub use output::{TooLarge, json};
 pub use rejection::Rejection;
 
 use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Timestamp};
@@ -195,7 +196,7 @@ impl Sandbox {
 
 /// A fault of ours fails the attempt that met it, as a trap does: another attempt may fare better.
 fn platform_fault(code: &'static str) -> Failure {
-    Failure::new(Kind::Trap, "the sandbox could not go on").with_detail(json!({ "code": code }))
+    Failure::new(Kind::Trap, "the sandbox could not go on").with_detail(serde_json::json!({ "code": code }))
 }
 
 /// The call of `describe`, under limits of its own.

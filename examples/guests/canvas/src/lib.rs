@@ -77,9 +77,10 @@ fn flaky() -> Result<u32, Failure> {
     }
 }
 
-/// Computes for about so many milliseconds, and returns a value.
+/// Says that it begins, computes for about so many milliseconds, and returns a value.
 #[task]
 fn slow(ms: u32, x: Value) -> Value {
+    info!("slow");
     black_box((0..ms).fold(1, |state, _| mix(state, ROUNDS_PER_MS)));
     x
 }

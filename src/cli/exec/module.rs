@@ -1,14 +1,12 @@
-//! `lovage exec`: a module in this process, on the broker in memory, without a server.
+//! `lovage exec MODULE.wasm`: one task, on the broker in memory, with a host and a mover as on a platform.
 
-use std::path::PathBuf;
-
-use clap::Args;
 use tokio_util::sync::CancellationToken;
 
-use super::module::examine;
-use super::{Fault, input, output, sandbox};
+use super::{Exec, MAIN};
 use crate::broker::memory::Memory;
 use crate::broker::{Clock as _, Settings, SystemClock};
+use crate::cli::module::examine;
+use crate::cli::{Fault, input, output, sandbox};
 use crate::client::{Client, Place, Watch};
 use crate::host::{self, Host};
 use crate::model::{ModuleName, Signature, TaskName, TaskRef, Tenant};
@@ -16,45 +14,18 @@ use crate::protocol::note::printable;
 use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
 
-/// `lovage exec`.
-#[derive(Args)]
-pub(super) struct Exec {
-    /// The Wasm file.
-    file: PathBuf,
-
-    /// Its input: JSON, - for stdin, or @FILE; null where it is not given.
-    input: Option<String>,
-
-    /// The task; the module's only one where it is not given.
-    #[arg(long)]
-    task: Option<TaskName>,
-
-    /// Further modules.
-    #[arg(long = "module", value_name = "NAME=FILE", value_parser = named_file)]
-    modules: Vec<(ModuleName, PathBuf)>,
-
-    /// Write neither progress nor logs.
-    #[arg(long, short)]
-    quiet: bool,
-}
-
-fn named_file(text: &str) -> Result<(ModuleName, PathBuf), String> {
-    let (name, file) = text.split_once('=').ok_or("it takes the form NAME=FILE")?;
-    Ok((name.parse().map_err(|error: crate::model::name::Invalid| error.to_string())?, file.into()))
-}
-
 impl Exec {
-    pub(super) async fn run(self) -> Result<(), Fault> {
+    pub(super) async fn run_module(self) -> Result<(), Fault> {
         let tenant = Tenant::default_tenant();
         let memory = Memory::starting_at(SystemClock.now());
         memory.provision(&tenant, &Settings::default());
         let broker = memory.broker();
         let client = Client::new(broker.clone(), tenant.clone());
-        let main: ModuleName = "main".parse()?;
+        let main: ModuleName = MAIN.parse()?;
         let mut record = None;
         let modules = std::iter::once((main, self.file.clone())).chain(self.modules.clone());
         for (name, file) in modules {
-            let examined = examine(name, None, &file, None).await?;
+            let examined = examine(name.clone(), None, &file, self.manifest(&name)?).await?;
             let pushed = client.push(examined.upload).await?;
             record.get_or_insert(pushed);
         }

@@ -1,0 +1,196 @@
+//! `lovage exec FLOW.yaml`: a whole flow in this process, on the core itself.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Exec;
+use crate::broker::{Clock as _, SystemClock};
+use crate::cli::module::examine_in;
+use crate::cli::sandbox::cores;
+use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
+use crate::exec::{Guest, Guests};
+use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
+use crate::model::{Datum, Digest, Failure, FlowName, Kind, ModuleName, RunId, Version};
+use crate::protocol::note::printable;
+use crate::sandbox::{Note, Sandbox};
+use crate::workflow::flow::Document;
+use crate::workflow::journal::Ending;
+use crate::workflow::run::{Change, StepState, Waiting};
+
+impl Exec {
+    pub(super) async fn run_flow(self) -> Result<(), Fault> {
+        let document = document(&self.file)?;
+        let setup = self.setup(document)?;
+        let sandbox = sandbox::open(setup.concurrency, None)?;
+        let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?);
+        let quiet = self.quiet;
+        let guests = guests.heard_by(move |call, note| {
+            if !quiet {
+                hear(call, note);
+            }
+        });
+        if let Err(refusals) = local::check(&setup, &guests) {
+            return Err(refused(&refusals));
+        }
+        let (root, fast) = (setup.run.clone(), setup.clock == Clock::Fast);
+        let mut view = move |run: &RunId, change: &Change| {
+            if !quiet && let Some(line) = line(&root, run, change) {
+                eprintln!("{line}");
+            }
+        };
+        let (say, words) = tokio::sync::mpsc::channel(1);
+        let stop = tokio_util::sync::CancellationToken::new();
+        let cancel = async {
+            stop.cancelled().await;
+            // A run that has just ended hears nothing any more.
+            drop(say.send(Word::Cancel).await);
+            std::future::pending().await
+        };
+        let report = tokio::select! {
+            report = local::run(setup, &guests, &mut view, Some(words)) => report,
+            asked = signals::stop_when_asked(stop.clone()) => return asked,
+            () = cancel => return Ok(()),
+        };
+        ended(&report.map_err(|error| unfinished(error, fast))?)
+    }
+
+    fn setup(&self, document: Document) -> Result<Setup, Fault> {
+        let now = SystemClock.now();
+        let flows: Result<BTreeMap<FlowName, Document>, Fault> =
+            self.flows.iter().map(|(name, file)| Ok((name.clone(), self::document(file)?))).collect();
+        let given = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
+        let given = given.map(|bytes| Datum::parse(&bytes)).transpose();
+        let words = self.signals.iter().cloned().map(|(name, payload)| (Duration::ZERO, Word::Signal(name, payload)));
+        Ok(Setup {
+            run: RunId::derived(&["exec", &now.as_millis().to_string(), &std::process::id().to_string()]),
+            input: given.map_err(|error| Fault::usage(format!("the input: {error}")))?,
+            flows: flows?,
+            words: words.collect(),
+            clock: if self.fast_time { Clock::Fast } else { Clock::Real },
+            concurrency: self.concurrency.map_or_else(cores, usize::from),
+            ..Setup::new(document, now)
+        })
+    }
+
+    /// The modules, compiled and asked for their tasks.
+    async fn guests(&self, sandbox: &Sandbox) -> Result<BTreeMap<ModuleName, Guest>, Fault> {
+        let mut guests = BTreeMap::new();
+        for (name, file) in &self.modules {
+            let upload = examine_in(sandbox, name.clone(), None, file, self.manifest(name)?).await?.upload;
+            let digest = Digest::of(&upload.bytes);
+            let guest = Guest {
+                version: Version::next_after([]),
+                digest,
+                code: sandbox.load(&digest, upload.bytes).await?,
+                tasks: upload.tasks,
+                manifest: Arc::new(upload.manifest),
+            };
+            if guests.insert(name.clone(), guest).is_some() {
+                return Err(Fault::usage(format!("--module {name} is given twice")));
+            }
+        }
+        if let Some((name, _)) = self.manifests.iter().find(|(name, _)| !guests.contains_key(name)) {
+            return Err(Fault::usage(format!("--manifest names the module {name}, which --module does not")));
+        }
+        Ok(guests)
+    }
+}
+
+/// Reads a flow; all that is wrong with it is printed.
+fn document(file: &Path) -> Result<Document, Fault> {
+    let path = file.to_str().ok_or_else(|| Fault::usage(format!("{}: the path is not UTF-8", file.display())))?;
+    flow::read_checked(path)
+}
+
+/// One line for each; the last is the fault.
+fn several(messages: impl Iterator<Item = String>, none: &str) -> Fault {
+    let mut messages: Vec<String> = messages.collect();
+    let last = messages.pop().unwrap_or_else(|| none.to_owned());
+    for message in messages {
+        eprintln!("error: {}", printable(&message));
+    }
+    Fault::usage(last)
+}
+
+fn refused(refusals: &[Refusal]) -> Fault {
+    let mut hints: Vec<String> = refusals
+        .iter()
+        .filter_map(|refusal| match refusal {
+            Refusal::Task { task, why } if why.starts_with("there is no module") => {
+                Some(format!("--module {}=FILE.wasm", task.module))
+            }
+            Refusal::Flow { name } => Some(format!("--flow {name}=FILE.yaml")),
+            Refusal::Task { .. } | Refusal::Input { .. } => None,
+        })
+        .collect();
+    hints.sort();
+    hints.dedup();
+    let fault = several(refusals.iter().map(ToString::to_string), "the flow can run");
+    if hints.is_empty() { fault } else { fault.hint(format!("give {}", hints.join(" "))) }
+}
+
+/// The fault of a run that has no end.
+fn unfinished(error: local::Error, fast: bool) -> Fault {
+    match error {
+        local::Error::Refused(refusals) => refused(&refusals),
+        local::Error::Stuck(ref pending) => {
+            let signals = pending.iter().filter_map(|(_, _, _, waiting)| match waiting {
+                Waiting::Signal(name) => Some(format!("--signal {name}=JSON")),
+                _ => None,
+            });
+            let signals: std::collections::BTreeSet<String> = signals.collect();
+            let fault = Fault::usage(error.to_string());
+            if signals.is_empty() || !fast {
+                return fault;
+            }
+            let all: Vec<String> = signals.into_iter().collect();
+            fault.hint(format!("send it before the start: {}", all.join(" ")))
+        }
+        local::Error::Stopped(_) => Fault::platform(error.to_string()),
+    }
+}
+
+fn ended(report: &Report) -> Result<(), Fault> {
+    for failure in &report.end.compensation_failures {
+        let step = place(failure).map(|place| format!(" {place}")).unwrap_or_default();
+        eprintln!("not undone{step}: {}", printable(&failure.to_string()));
+    }
+    match &report.end.result {
+        Ending::Succeeded(value) => output::value(value.text()),
+        Ending::Failed(failure) => {
+            let place = place(failure);
+            if let (Some(place), true) = (&place, failure.detail.is_some()) {
+                eprintln!("failed {place}");
+            }
+            Err(Fault::failed(failure).hint_if_none(place))
+        }
+        Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
+    }
+}
+
+/// `in step 0-1, module/task, attempt 2`, as far as it is known.
+fn place(failure: &Failure) -> Option<String> {
+    let step = failure.step.as_ref().map(|step| format!("in step {step}"))?;
+    let task = failure.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
+    let attempt = failure.attempt.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
+    Some(format!("{step}{task}{attempt}"))
+}
+
+/// The line of a step that has ended, or is tried again; those of child runs begin with their run.
+fn line(root: &RunId, run: &RunId, change: &Change) -> Option<String> {
+    let line = if change.state == StepState::Queued { None } else { tree::plain(change) };
+    line.map(|line| if run == root { line } else { format!("{run} {line}") })
+}
+
+fn hear(call: &Call, note: Note) {
+    let who = format!("{} {}", call.step, call.task);
+    match note {
+        Note::Log { level, message, .. } => eprintln!("{who} {}: {}", level.as_str(), printable(&message)),
+        Note::Progress { done, total, note } => {
+            let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
+            eprintln!("{who} progress {done}{of} {}", printable(&note.unwrap_or_default()));
+        }
+    }
+}
