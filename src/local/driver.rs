@@ -10,9 +10,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::agenda::{Agenda, Due};
-use super::{Call, Clock, Error, Executor, History, Ran, Report, Setup, View, Word, Words, check, skipped};
+use super::{Call, Clock, Error, Executor, History, Ran, Report, Setup, View, Word, Words, check};
 use crate::model::datum::Datum;
-use crate::model::{Failure, Kind, Outcome, RunId, StepAttempt, Timestamp};
+use crate::model::{Failure, Kind, Outcome, RunId, StepAttempt, StepId, Timestamp};
 use crate::workflow::effect::Dispatch;
 use crate::workflow::journal::{self, CORE_VERSION, End, Event, Pins, Record, Start};
 use crate::workflow::run::{Run, Stop};
@@ -302,7 +302,8 @@ impl<'a> Driver<'a> {
         let run = self.setup.run.clone();
         let mut runs = BTreeMap::new();
         for (id, life) in self.lives {
-            let skipped = skipped::skipped(life.run.start(), &life.history.changes);
+            let begun: BTreeSet<&StepId> = life.history.changes.iter().map(|change| &change.step).collect();
+            let skipped = life.run.skipped(&|step| begun.contains(step));
             runs.insert(id, History { skipped, ..life.history });
         }
         let end = runs.get(&run).and_then(|history| end(&history.journal));

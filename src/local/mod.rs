@@ -17,7 +17,6 @@ mod agenda;
 mod check;
 mod driver;
 mod perform;
-mod skipped;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +32,7 @@ use crate::model::{Datum, FlowName, Outcome, RunId, SignalName, StepId, TaskRef,
 use crate::workflow::Record;
 use crate::workflow::flow::{Document, TaskOptions};
 use crate::workflow::journal::{End, Parent, Pin, RunLimits};
-use crate::workflow::run::{Change, Stop, Waiting};
+use crate::workflow::run::{Change, Skipped, Stop, Waiting};
 
 pub use check::{Refusal, check};
 pub use driver::run;
@@ -178,8 +177,8 @@ pub struct History {
     pub journal: Vec<Record>,
     /// What became of each step, in this order.
     pub changes: Vec<Change>,
-    /// Steps of the document that never began, with what they are called.
-    pub skipped: Vec<(StepId, String)>,
+    /// Steps that never began.
+    pub skipped: Vec<Skipped>,
 }
 
 /// A step that has not ended, and what it waits for.

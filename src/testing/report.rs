@@ -100,11 +100,11 @@ impl Report {
         self.calls(task).into_iter().map(|call| call.input.clone()).collect()
     }
 
-    /// The steps of the document that never began, by their names, or their tasks where they have none.
+    /// The steps of the document that never began, by their names, or their tasks or kinds where they have none.
     #[must_use]
     pub fn skipped(&self) -> Vec<String> {
         let own = self.run.runs.get(&self.run.run);
-        own.into_iter().flat_map(|history| history.skipped.iter().map(|(_, label)| label.clone())).collect()
+        own.into_iter().flat_map(|history| history.skipped.iter().map(|step| step.label.clone())).collect()
     }
 
     /// The steps that began and were cancelled, by their names, or their tasks or kinds where they have none.

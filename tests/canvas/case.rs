@@ -1,7 +1,8 @@
 //! A pinned case: a flow, how it ends, and what else is seen of it.
 
-use lovage::model::{Failure, Kind};
+use lovage::model::{Failure, Kind, StepId};
 use lovage::workflow::journal::{Ending, Event, Record};
+use lovage::workflow::run::{Change, Run, StepState};
 use serde_json::Value;
 
 /// A row of the table.
@@ -16,7 +17,7 @@ pub(crate) struct Case {
     pub(crate) real_time: bool,
     /// Tasks at a time.
     pub(crate) concurrency: usize,
-    /// Cancelled as soon as this step's task is queued.
+    /// Cancelled as soon as a guest writes this line to the log.
     pub(crate) cancel_at: Option<&'static str>,
 }
 
@@ -35,6 +36,10 @@ pub(crate) enum Check {
     AttemptsOf(&'static str, usize),
     /// Guests wrote these lines, in this order.
     Log(&'static [&'static str]),
+    /// The step was at each of these, in this order.
+    Was(&'static str, &'static [&'static str]),
+    /// These steps never began.
+    Skipped(&'static [&'static str]),
     /// It took at least so many milliseconds.
     TookAtLeast(u128),
 }
@@ -42,9 +47,9 @@ pub(crate) enum Check {
 /// What was seen of a run.
 pub(crate) struct Seen {
     pub(crate) ending: Ending,
-    /// Of the run and its child runs.
     pub(crate) journal: Vec<Record>,
-    pub(crate) log: Vec<String>,
+    /// What guests wrote, where the driver hears it.
+    pub(crate) log: Option<Vec<String>>,
     pub(crate) took_ms: u128,
 }
 
@@ -92,10 +97,48 @@ impl Case {
                     let all = ended.iter().filter(|ended| ended.ends_with(suffix)).count();
                     assert_eq!(all, *count, "{name}: {suffix}: {ended:?}");
                 }
-                Check::Log(lines) => assert_eq!(seen.log, *lines, "{name}"),
+                Check::Log(lines) => {
+                    assert!(seen.log.as_ref().is_none_or(|log| log == lines), "{name}: {:?}", seen.log)
+                }
+                Check::Was(step, states) => assert_eq!(seen.states(step), *states, "{name}: {step}"),
+                Check::Skipped(steps) => assert_eq!(seen.skipped(), *steps, "{name}"),
                 Check::TookAtLeast(ms) => assert!(seen.took_ms >= *ms, "{name}: {} ms", seen.took_ms),
             }
         }
+    }
+}
+
+impl Seen {
+    /// The run, folded from its journal alone, with what became of its steps.
+    fn folded(&self) -> (Run, Vec<Change>) {
+        let Some(Event::Start(start)) = self.journal.first().map(|record| &record.event) else { panic!("no start") };
+        let mut run = Run::new(start).unwrap();
+        run.watch();
+        self.journal.iter().for_each(|record| run.replay(record).unwrap());
+        let changes = run.take_changes();
+        (run, changes)
+    }
+
+    fn states(&self, step: &str) -> Vec<&'static str> {
+        let changes = self.folded().1;
+        let own = changes.iter().filter(|change| change.step.as_str() == step);
+        let word = |change: &Change| match change.state {
+            StepState::Scheduled => "scheduled",
+            StepState::Queued => "queued",
+            StepState::Running => "running",
+            StepState::Succeeded(_) => "succeeded",
+            StepState::Failed(_) => "failed",
+            StepState::Cancelled => "cancelled",
+            StepState::Retrying { .. } => "retrying",
+            StepState::Catching(_) | StepState::Replaced | StepState::Recalled => "other",
+        };
+        own.map(word).collect()
+    }
+
+    fn skipped(&self) -> Vec<String> {
+        let (run, changes) = self.folded();
+        let begun = |step: &StepId| changes.iter().any(|change| change.step == *step);
+        run.skipped(&begun).into_iter().map(|step| step.step.to_string()).collect()
     }
 }
 

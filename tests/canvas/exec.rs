@@ -10,7 +10,7 @@ use lovage::local::{self, Clock, Setup, Word};
 use lovage::model::{Datum, Digest, RunId, Version};
 use lovage::sandbox::{Compiler, Config, Note, Sandbox, inspect};
 use lovage::workflow::flow::Document;
-use lovage::workflow::run::{Change, StepState};
+use lovage::workflow::run::Change;
 use tempfile::TempDir;
 
 use crate::case::{Case, Seen};
@@ -18,33 +18,40 @@ use crate::cases::table;
 
 /// A sandbox with the guest in it.
 pub(crate) struct Rig {
-    sandbox: Sandbox,
-    guest: Guest,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) guest: Guest,
+    pub(crate) stored: Bytes,
     _dir: TempDir,
 }
 
 impl Rig {
     pub(crate) async fn new() -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/guests/canvas.wasm");
-        let upload = std::fs::read(&file)
-            .unwrap_or_else(|_| panic!("{} is not there: run scripts/build-guests", file.display()));
+        let upload = std::fs::read(&file);
+        let upload = upload.unwrap_or_else(|_| panic!("{} is not there: run scripts/build-guests", file.display()));
         let stored = Bytes::from(inspect(&upload).unwrap().stored.into_owned());
         let dir = TempDir::new().unwrap();
         let compiler = Compiler::new(PathBuf::from(env!("CARGO_BIN_EXE_lovage")));
         let sandbox = Sandbox::new(Config::new(64, 2, dir.path().to_owned(), compiler)).unwrap();
         let digest = Digest::of(&stored);
-        let code = sandbox.load(&digest, stored).await.unwrap();
+        let code = sandbox.load(&digest, stored.clone()).await.unwrap();
         let tasks = sandbox.describe(&code).await.unwrap();
         let version = Version::next_after([]);
-        Self { sandbox, guest: Guest { version, digest, code, tasks, manifest: Arc::default() }, _dir: dir }
+        let guest = Guest { version, digest, code, tasks, manifest: Arc::default() };
+        Self { sandbox, guest, stored, _dir: dir }
     }
 
     pub(crate) async fn play(&self, case: &Case) -> Seen {
         let log: Arc<Mutex<Vec<String>>> = Arc::default();
         let noted = Arc::clone(&log);
         let modules = BTreeMap::from([("canvas".parse().unwrap(), self.guest.clone())]);
+        let (say, words) = tokio::sync::mpsc::channel(1);
+        let cancel_at = case.cancel_at;
         let guests = Guests::new(self.sandbox.clone(), modules).heard_by(move |_, note| {
             if let Note::Log { message, .. } = note {
+                if cancel_at == Some(message.as_str()) {
+                    say.try_send(Word::Cancel).unwrap();
+                }
                 noted.lock().unwrap().push(message);
             }
         });
@@ -56,17 +63,11 @@ impl Rig {
             concurrency: case.concurrency,
             ..Setup::new(document, lovage::testing::BEGINS)
         };
-        let (say, words) = tokio::sync::mpsc::channel(1);
-        let mut view = |_: &RunId, change: &Change| {
-            if case.cancel_at == Some(change.step.as_str()) && change.state == StepState::Queued {
-                say.try_send(Word::Cancel).unwrap();
-            }
-        };
+        let mut view = |_: &RunId, _: &Change| {};
         let report = local::run(setup, &guests, &mut view, Some(words)).await;
         let report = report.unwrap_or_else(|error| panic!("{}: {error}", case.name));
-        let mut journal: Vec<_> = report.runs.values().flat_map(|history| history.journal.clone()).collect();
-        journal.sort_by_key(|record| record.sequence);
-        let log = log.lock().unwrap().clone();
+        let journal = report.runs[&report.run].journal.clone();
+        let log = Some(log.lock().unwrap().clone());
         Seen { ending: report.end.result, journal, log, took_ms: report.took.as_millis() }
     }
 }

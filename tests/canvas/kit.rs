@@ -60,9 +60,8 @@ fn canvas(flow: Flow, log: &Arc<Mutex<Vec<String>>>) -> Flow {
 
 fn seen(report: &Report, log: Vec<String>) -> Seen {
     let details = report.details();
-    let mut journal: Vec<_> = details.runs.values().flat_map(|history| history.journal.clone()).collect();
-    journal.sort_by_key(|record| record.sequence);
-    Seen { ending: details.end.result.clone(), journal, log, took_ms: report.took().as_millis() }
+    let journal = details.runs[&details.run].journal.clone();
+    Seen { ending: details.end.result.clone(), journal, log: Some(log), took_ms: report.took().as_millis() }
 }
 
 fn play(case: &Case) {

@@ -6,6 +6,7 @@
 //! | `cases` | the table |
 //! | `kit` | the driver of `lovage::testing`: closures, nothing else |
 //! | `exec` | the driver of `lovage exec`: the guest `canvas` in the sandbox, in this process |
+//! | `nats` | the driver of the platform: a real broker, a coordinator and hosts with the same guest |
 //! | `testing` | what else `lovage::testing` promises |
 #![cfg(test)]
 
@@ -13,4 +14,8 @@ mod case;
 mod cases;
 mod exec;
 mod kit;
+mod nats;
 mod testing;
+
+#[path = "../suite/support/nats.rs"]
+mod server;
