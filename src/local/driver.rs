@@ -317,22 +317,30 @@ fn failed(kind: Kind, message: String) -> journal::Outcome {
 }
 
 fn end(journal: &[Record]) -> Option<End> {
-    journal.iter().rev().find_map(|record| match &record.event {
-        Event::End { end, .. } => Some(end.clone()),
-        _ => None,
+    journal.iter().rev().find_map(|record| {
+        let Event::End { end, .. } = &record.event else { return None };
+        Some(end.clone())
     })
 }
 
 /// About what a record takes in a journal.
 fn bytes(event: &Event) -> u64 {
+    use journal::{Decision, Outcome};
     let value = match event {
         Event::Start(start) => start.document.size().saturating_add(start.input.as_ref().map_or(0, Datum::size)),
-        Event::Outcome { outcome: journal::Outcome::Succeeded(value) | journal::Outcome::Replaced(value), .. } => {
-            value.size()
-        }
-        Event::Decided { decision: journal::Decision::Value(value), .. } => value.size(),
-        Event::Child { end: Ok(value), .. } | Event::Signal { payload: value, .. } => value.size(),
-        _ => 0,
+        Event::Outcome { outcome: Outcome::Succeeded(value) | Outcome::Replaced(value), .. }
+        | Event::Decided { decision: Decision::Value(value), .. }
+        | Event::Child { end: Ok(value), .. }
+        | Event::Signal { payload: value, .. } => value.size(),
+        Event::Outcome { .. }
+        | Event::Decided { .. }
+        | Event::Child { .. }
+        | Event::Timer(_)
+        | Event::Cancel { .. }
+        | Event::Pause
+        | Event::Resume
+        | Event::Retry
+        | Event::End { .. } => 0,
     };
     value.saturating_add(RECORD_BYTES)
 }

@@ -1,7 +1,7 @@
 //! Tests of your own flows: the real core, tasks that are closures, and a clock on which nothing waits.
 //!
 //! ```
-//! use lovage::testing::{Failure, Flow, Kind};
+//! use lovage::testing::{Failed, Flow};
 //! use serde_json::json;
 //!
 //! let report = Flow::new(
@@ -13,7 +13,7 @@
 //! .input(json!({"card": 4242}))
 //! .task("shop/charge", |call| Ok(json!({"paid": call.input["card"]})))
 //! .task("shop/refund", |_| Ok(json!(null)))
-//! .task("shop/ship", |call| Err::<serde_json::Value, _>(Failure::new(Kind::Returned, format!("no van, try {}", call.attempt))))
+//! .task("shop/ship", |call| Err::<serde_json::Value, _>(Failed::retryable(format!("no van, try {}", call.attempt))))
 //! .signal("approved", json!(true))
 //! .run();
 //!
@@ -69,7 +69,7 @@ pub struct Flow {
     concurrency: usize,
 }
 
-type Task = dyn Fn(&Call) -> Result<Answer, Failure> + Send + Sync;
+type Task = dyn Fn(&Call) -> Result<Answer, Failed> + Send + Sync;
 
 /// What a task is called with.
 #[derive(Debug)]
@@ -93,6 +93,45 @@ impl Call {
     /// Lets the attempt take so long by the run's clock: timeouts and other steps may come before its end.
     pub fn takes(&self, length: Duration) {
         self.takes.set(length);
+    }
+}
+
+/// What a task fails with: the words of the guests' SDK, and any other kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failed(Box<Failure>);
+
+impl Failed {
+    /// A failure that another attempt may not have: kind `returned`.
+    pub fn retryable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Returned, message)
+    }
+
+    /// A failure that this input will always have: kind `refused`.
+    pub fn permanent(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    /// A failure of any kind.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self(Box::new(Failure::new(kind, message)))
+    }
+
+    /// Asks that the next attempt waits so long.
+    #[must_use]
+    pub fn after(self, delay: Duration) -> Self {
+        Self(Box::new(self.0.after(delay)))
+    }
+
+    /// Adds a value for whoever handles the failure.
+    #[must_use]
+    pub fn detail(self, detail: Value) -> Self {
+        Self(Box::new(self.0.with_detail(detail)))
+    }
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self(Box::new(failure))
     }
 }
 
@@ -200,7 +239,7 @@ impl Flow {
     pub fn task<A: Into<Answer>>(
         mut self,
         task: &str,
-        answer: impl Fn(&Call) -> Result<A, Failure> + Send + Sync + 'static,
+        answer: impl Fn(&Call) -> Result<A, Failed> + Send + Sync + 'static,
     ) -> Self {
         self.tasks.insert(task.to_owned(), Arc::new(move |call| answer(call).map(Into::into)));
         self
@@ -317,9 +356,9 @@ fn explained(error: local::Error) -> Error {
             Error::Refused(lines(&told.collect::<Vec<_>>()))
         }
         local::Error::Stuck(ref pending) => {
-            let signal = pending.iter().find_map(|(_, _, _, waiting)| match waiting {
-                Waiting::Signal(name) => Some(format!(": add .signal(\"{name}\", ...)")),
-                _ => None,
+            let signal = pending.iter().find_map(|(_, _, _, waiting)| {
+                let Waiting::Signal(name) = waiting else { return None };
+                Some(format!(": add .signal(\"{name}\", ...)"))
             });
             Error::Stuck(format!("{error}{}", signal.unwrap_or_default()))
         }
@@ -369,7 +408,7 @@ impl Executor for Closures {
         let outcome = match &answer {
             Ok(Answer::Output(output)) => Outcome::Output(output.to_string().into()),
             Ok(Answer::Flow(flow)) => Outcome::Replace(flow.to_string()),
-            Err(failure) => Outcome::Failed(failure.clone()),
+            Err(failed) => Outcome::Failed((*failed.0).clone()),
         };
         let takes = seen.takes.get();
         let called = Called {

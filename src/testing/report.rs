@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Answer, Failure};
+use super::{Answer, Failed, Failure};
 use crate::local;
 use crate::model::{Datum, StepId, Timestamp};
 use crate::workflow::journal::Ending;
@@ -25,7 +25,7 @@ pub struct Called {
     /// When, by the run's clock.
     pub now: Timestamp,
     /// The answer.
-    pub answer: Result<Answer, Failure>,
+    pub answer: Result<Answer, Failed>,
 }
 
 /// A flow under test that has ended.
@@ -118,13 +118,12 @@ impl Report {
     /// The output of the step of that name, where it succeeded; the last one where it ran more than once.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<Value> {
-        self.changes()
-            .filter(|change| change.label == name)
-            .filter_map(|change| match &change.state {
-                StepState::Succeeded(output) => Some(json(output)),
-                _ => None,
-            })
-            .last()
+        let of_that_name = self.changes().filter(|change| change.label == name);
+        let outputs = of_that_name.filter_map(|change| {
+            let StepState::Succeeded(output) = &change.state else { return None };
+            Some(json(output))
+        });
+        outputs.last()
     }
 
     /// How long it took, by the run's clock.

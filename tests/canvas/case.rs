@@ -1,7 +1,7 @@
 //! A pinned case: a flow, how it ends, and what else is seen of it.
 
 use lovage::model::{Failure, Kind, StepId};
-use lovage::workflow::journal::{Ending, Event, Record};
+use lovage::workflow::journal::{Ending, Event, Outcome, Record};
 use lovage::workflow::run::{Change, Run, StepState};
 use serde_json::Value;
 
@@ -144,10 +144,7 @@ impl Seen {
 
 /// The step whose attempt a record ends, where it ran: what expired or was interrupted did not.
 fn ended(record: &Record) -> Option<&str> {
-    use lovage::workflow::journal::Outcome;
-    match &record.event {
-        Event::Outcome { outcome: Outcome::Failed(Failure { kind: Kind::Expired | Kind::Cancelled, .. }), .. } => None,
-        Event::Outcome { step, .. } => Some(step.as_str()),
-        _ => None,
-    }
+    let Event::Outcome { step, outcome, .. } = &record.event else { return None };
+    let ran = !matches!(outcome, Outcome::Failed(Failure { kind: Kind::Expired | Kind::Cancelled, .. }));
+    ran.then(|| step.as_str())
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lovage::testing::{Answer, Call, Failure, Flow, Kind, Report};
+use lovage::testing::{Answer, Call, Failed, Flow, Kind, Report};
 use serde_json::{Value, json};
 
 use crate::case::{Case, Expected, Seen};
@@ -13,7 +13,7 @@ use crate::cases::table;
 fn canvas(flow: Flow, log: &Arc<Mutex<Vec<String>>>) -> Flow {
     let at = |call: &Call, place: usize| call.input.get(place).cloned().unwrap_or_default();
     let number =
-        |value: &Value| value.as_i64().ok_or_else(|| Failure::new(Kind::Refused, format!("{value} is no number")));
+        |value: &Value| value.as_i64().ok_or_else(|| Failed::new(Kind::Refused, format!("{value} is no number")));
     let noted = Arc::clone(log);
     let note = move |value: &Value| {
         let line = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -34,7 +34,7 @@ fn canvas(flow: Flow, log: &Arc<Mutex<Vec<String>>>) -> Flow {
         .task("canvas/pair", move |call| Ok(json!([at(call, 0), at(call, 1)])))
         .task("canvas/fail", |call| -> Result<Value, _> {
             let kind = call.input.as_str().and_then(|kind| kind.parse().ok()).unwrap_or(Kind::Refused);
-            Err(Failure::new(kind, "it was told to"))
+            Err(Failed::new(kind, "it was told to"))
         })
         .task("canvas/mark", move |call| {
             let last = call.input.as_array().and_then(|all| all.last()).unwrap_or(&call.input);
@@ -42,7 +42,7 @@ fn canvas(flow: Flow, log: &Arc<Mutex<Vec<String>>>) -> Flow {
             Ok(last.clone())
         })
         .task("canvas/flaky", |call| match call.attempt {
-            1 | 2 => Err(Failure::new(Kind::Returned, "not yet")),
+            1 | 2 => Err(Failed::new(Kind::Returned, "not yet")),
             _ => Ok(json!(7)),
         })
         .task("canvas/slow", move |call| {

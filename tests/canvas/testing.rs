@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use lovage::chain;
-use lovage::testing::{Answer, Error, Failure, Flow, Kind};
+use lovage::testing::{Answer, Error, Failed, Flow, Kind};
 use lovage::workflow::flow::build::{task, wait};
 use serde_json::{Value, json};
 
-fn echo(call: &lovage::testing::Call) -> Result<Value, Failure> {
+fn echo(call: &lovage::testing::Call) -> Result<Value, Failed> {
     Ok(call.input.clone())
 }
 
@@ -17,7 +17,7 @@ fn calls_tell_their_inputs_attempts_and_times() {
         .input(json!(5))
         .task("m/busy", |call| match call.attempt {
             3 => Ok(json!("done")),
-            n => Err(Failure::new(Kind::Returned, format!("busy {n}"))),
+            n => Err(Failed::retryable(format!("busy {n}"))),
         })
         .run();
     assert_eq!(report.output(), "done");
@@ -33,7 +33,7 @@ fn a_flow_from_the_builder_waits_for_its_signal_and_is_skipped_where_it_fails() 
     let flow = || chain![task("m/a").name("first"), wait("go"), task("m/b").name("then"), task("m/a").name("last")];
     let broken = Flow::new(flow())
         .task("m/a", echo)
-        .task("m/b", |_| Err::<Value, _>(Failure::new(Kind::Refused, "never")))
+        .task("m/b", |_| Err::<Value, _>(Failed::permanent("never")))
         .signal_after(Duration::from_secs(60), "go", json!("went"))
         .run();
     assert_eq!(broken.failure().kind, Kind::Refused);
@@ -118,10 +118,10 @@ fn compensations_run_backwards_and_their_failures_are_told() {
     )
     .task("m/do", echo)
     .task("m/undo", |call| match call.input["input"].as_i64() {
-        Some(1) => Err(Failure::new(Kind::Refused, "stuck")),
+        Some(1) => Err(Failed::permanent("stuck")),
         _ => Ok(json!(null)),
     })
-    .task("m/fail", |_| Err::<Value, _>(Failure::new(Kind::Refused, "no")))
+    .task("m/fail", |_| Err::<Value, _>(Failed::permanent("no")))
     .run();
     let undone: Vec<Value> = report.inputs("m/undo").iter().map(|input| input["input"].clone()).collect();
     assert_eq!(undone, [json!(2), json!(1)]);
@@ -132,7 +132,7 @@ fn compensations_run_backwards_and_their_failures_are_told() {
 #[test]
 #[should_panic(expected = "the run failed at step 0: refused: no")]
 fn a_test_that_expects_an_output_fails_with_the_failure() {
-    let report = Flow::new("{task: m/a}").task("m/a", |_| Err::<Value, _>(Failure::new(Kind::Refused, "no"))).run();
+    let report = Flow::new("{task: m/a}").task("m/a", |_| Err::<Value, _>(Failed::permanent("no"))).run();
     drop(report.output());
 }
 

@@ -136,9 +136,9 @@ fn unfinished(error: local::Error, fast: bool) -> Fault {
     match error {
         local::Error::Refused(refusals) => refused(&refusals),
         local::Error::Stuck(ref pending) => {
-            let signals = pending.iter().filter_map(|(_, _, _, waiting)| match waiting {
-                Waiting::Signal(name) => Some(format!("--signal {name}=JSON")),
-                _ => None,
+            let signals = pending.iter().filter_map(|(_, _, _, waiting)| {
+                let Waiting::Signal(name) = waiting else { return None };
+                Some(format!("--signal {name}=JSON"))
             });
             let signals: std::collections::BTreeSet<String> = signals.collect();
             let fault = Fault::usage(error.to_string());
