@@ -141,7 +141,7 @@ pub(super) fn waits(waiting: &Waiting) -> Option<String> {
 pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
     let waiting = view.waiting();
     let mut steps: Vec<&StepView> = view.steps().collect();
-    steps.sort_by(|a, b| natural(a.step.as_str()).cmp(&natural(b.step.as_str())));
+    steps.sort_by_cached_key(|step| natural(step.step.as_str()));
     let crowded = |step: &StepView| {
         let parent = parent(step.step.as_str());
         let settled = matches!(step.state, StepState::Succeeded(_) | StepState::Recalled | StepState::Cancelled);

@@ -96,6 +96,7 @@ impl RunView {
         if self.run.is_over() { self.run.skipped(&|step| self.steps.contains_key(step)) } else { Vec::new() }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn note(&mut self, record: &Record) -> Vec<Change> {
         match &record.event {
             Event::End { .. } => self.ended = Some(record.time),
@@ -186,6 +187,7 @@ impl Client {
     }
 
     /// The core reads documents as a whole.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     async fn with_document(&self, run: &RunId, mut record: Record) -> Result<Record, Error> {
         use crate::workflow::journal::Outcome;
         match &mut record.event {
@@ -218,6 +220,7 @@ impl Client {
 impl RunRecord {
     /// The record as one JSON object, for exports.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub fn to_json(&self) -> serde_json::Value {
         let Record { sequence, time, bytes, event } = &self.record;
         let body = match event {

@@ -32,6 +32,7 @@ pub(crate) fn end(text: &str, input: Option<Value>) -> End {
     first.unwrap()
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 pub(crate) fn output(text: &str, input: Option<Value>) -> Value {
     match end(text, input).result {
         Ending::Succeeded(output) => output.to_json().unwrap(),
@@ -39,6 +40,7 @@ pub(crate) fn output(text: &str, input: Option<Value>) -> Value {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 pub(crate) fn failure(text: &str, input: Option<Value>) -> (Kind, String) {
     match end(text, input).result {
         Ending::Failed(failure) => (failure.kind, failure.message),

@@ -15,6 +15,7 @@ fn failed(kind: Kind, message: &str) -> Called {
 }
 
 /// Calls `canvas/<name>`.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 pub(crate) fn call(mended: bool, name: &str, input: &Value, attempt: u32) -> Called {
     let argument = |at: usize, field: &str| match input {
         Value::Array(items) => items.get(at).cloned().unwrap_or(Value::Null),
@@ -23,11 +24,9 @@ pub(crate) fn call(mended: bool, name: &str, input: &Value, attempt: u32) -> Cal
         _ => Value::Null,
     };
     match name {
-        "add" => match (argument(0, "a"), argument(1, "b")) {
-            (a, b) => match (a.as_i64(), b.as_i64()) {
-                (Some(a), Some(b)) => Called::Output(json!(a + b)),
-                _ => failed(Kind::BadInput, &format!("add takes two numbers, and got {input}")),
-            },
+        "add" => match (argument(0, "a").as_i64(), argument(1, "b").as_i64()) {
+            (Some(a), Some(b)) => Called::Output(json!(a + b)),
+            _ => failed(Kind::BadInput, &format!("add takes two numbers, and got {input}")),
         },
         "append" => match argument(0, "list") {
             Value::Array(mut items) => {

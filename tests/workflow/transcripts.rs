@@ -26,6 +26,7 @@ fn ending(end: &End) -> String {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 fn decision(decision: &Decision) -> String {
     match decision {
         Decision::Value(value) => datum(value),

@@ -17,7 +17,7 @@ use crate::tasks::{self, Called};
 /// Something that can happen next.
 #[derive(Clone, Debug)]
 enum Pending {
-    Effect(RunId, Effect),
+    Effect(RunId, Box<Effect>),
     /// A task in its queue.
     Task(RunId, Box<Dispatch>),
     /// The doorbell of a record.
@@ -235,7 +235,7 @@ impl World {
         match next {
             Pending::Record(run) => self.fold(&run),
             Pending::Task(run, task) => self.work(&run, &task),
-            Pending::Effect(run, effect) => self.perform(&run, effect),
+            Pending::Effect(run, effect) => self.perform(&run, *effect),
         }
         self.now += 1;
     }
@@ -277,10 +277,10 @@ impl World {
         life.folded = life.journal.len();
         let run = life.run.as_ref().unwrap();
         // All of a thousand members after each record would be a million looks.
-        if run.waiting().len() < 100 || self.sequence % 100 == 0 {
+        if run.waiting().len() < 100 || self.sequence.is_multiple_of(100) {
             run.check_all().unwrap_or_else(|broken| panic!("{broken}: {}", life.text()));
         }
-        self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(id.clone(), effect)));
+        self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(id.clone(), Box::new(effect))));
     }
 
     fn work(&mut self, run: &RunId, task: &Dispatch) {
@@ -362,7 +362,7 @@ impl World {
                     Some(bytes) => live.provide(part.digest, bytes),
                     None => live.cannot_provide(part.digest),
                 };
-                self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(run.clone(), effect)));
+                self.pending.extend(effects.into_iter().map(|effect| Pending::Effect(run.clone(), Box::new(effect))));
             }
             Effect::StartChild(child) => self.begin(Start {
                 core_version: CORE_VERSION,
@@ -386,6 +386,7 @@ impl World {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn pins(&self, run: &RunId) -> Pins {
         match &self.lives[run].journal[0].event {
             Event::Start(start) => start.pins.clone(),
@@ -425,6 +426,7 @@ impl World {
     }
 
     /// The numbers of a step's attempts that have an outcome.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(crate) fn attempts(&self, step: &str) -> Vec<u32> {
         let numbers = self.lives[&root_id()].journal.iter().filter_map(|record| match &record.event {
             Event::Outcome { step: of, attempt, .. } if of.as_str() == step => Some(*attempt),
@@ -490,6 +492,7 @@ pub(crate) fn replay(run: &mut Run, record: &Record, stored: &BTreeMap<Digest, B
 }
 
 impl Life {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(crate) fn end(&self) -> Option<End> {
         self.journal.iter().rev().find_map(|record| match &record.event {
             Event::End { end, .. } => Some(end.clone()),

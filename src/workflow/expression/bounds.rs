@@ -152,7 +152,7 @@ impl Meter {
             .build();
         let regex = compiled.map_err(|error| match error {
             regex::Error::CompiledTooBig(_) => "the pattern compiles to too much".to_owned(),
-            error => error.to_string().lines().last().unwrap_or_default().to_owned(),
+            error @ (regex::Error::Syntax(_) | _) => error.to_string().lines().last().unwrap_or_default().to_owned(),
         })?;
         *last = Some((pattern.to_owned(), regex.clone()));
         Ok(regex)

@@ -140,6 +140,7 @@ pub(super) fn write(value: &dyn Val, text: &mut Vec<u8>, max: usize) -> Result<(
 
 fn write_map(map: &CelMap<'_>, text: &mut Vec<u8>, max: usize) -> Result<(), String> {
     let mut fields: BTreeMap<&str, &dyn Val> = BTreeMap::new();
+    #[expect(clippy::iter_over_hash_type, reason = "the fields are sorted here")]
     for (key, value) in map.inner() {
         let CelMapKey::String(key) = key else {
             return Err("the keys of a map must be strings in JSON".to_owned());

@@ -151,6 +151,7 @@ fn range<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Answer<'b, 'v> {
         return Ok(value);
     };
     let mut keys: Vec<&CelMapKey> = Vec::with_capacity(map.inner().len());
+    #[expect(clippy::iter_over_hash_type, reason = "the keys are sorted below")]
     for key in map.inner().keys() {
         meter.value(key.inner(), true)?;
         keys.push(key);
@@ -167,6 +168,7 @@ fn pass<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Answer<'b, 'v> {
     Ok(CowVal::owned(CelBool::from(true)))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the crate's type of a function")]
 fn matches<'b, 'v>(arguments: Vec<CowVal<'b, 'v>>) -> Answer<'b, 'v> {
     let [meter, text, pattern] = arguments.as_slice() else { return Err(failure("matches", "two arguments")) };
     let (Some(meter), Some(text), Some(pattern)) =

@@ -141,6 +141,7 @@ impl Names {
     }
 
     /// The variable that a node is as a whole.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn variable(&self, expr: &Expr) -> Result<Option<Variable>, String> {
         match expr {
             Expr::Ident(name) if !self.is_bound(name) => Ok(match name.as_str() {

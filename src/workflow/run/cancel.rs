@@ -87,6 +87,7 @@ impl Run {
         self.stop_work(key);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn cancel_one(&mut self, key: Key) {
         let Some(frame) = self.frames.get_mut(&key) else { return };
         if let Some(_due) = frame.timeout.take() {

@@ -39,6 +39,7 @@ impl Run {
     }
 
     /// The decision on a question; the error is what must be loaded first.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn decide(&self, key: Key, question: Question, about: &Datum) -> Result<Decision, Vec<Elsewhere>> {
         let Some(frame) = self.frames.get(&key) else { return Ok(failed(&internal())) };
         let Some(node) = frame.plan.node(frame.node) else { return Ok(failed(&internal())) };
@@ -72,6 +73,7 @@ impl Run {
     }
 
     /// Folds the record of a decision.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn take_decision(&mut self, step: &StepId, question: Question, decision: &Decision) -> Result<(), Stop> {
         let Some(&key) = self.by_step.get(step) else { return Ok(()) };
         let Some(frame) = self.frames.get(&key) else { return Ok(()) };
@@ -262,6 +264,7 @@ impl Asked<'_> {
         if missing.is_empty() { Ok(Ok(values)) } else { Err(missing) }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn variable(&self, variable: &Variable) -> Option<Datum> {
         let (scopes, scope) = (&self.run.scopes, self.frame.scope);
         let text = |text: &str| Datum::of_json(&serde_json::Value::from(text));

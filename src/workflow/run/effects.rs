@@ -113,6 +113,7 @@ impl Run {
         })
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn unblock(&mut self, key: Key) {
         let Some(frame) = self.frames.get(&key) else { return };
         match &frame.work {
@@ -131,6 +132,7 @@ impl Run {
     }
 
     /// What a frame needs loaded before it can go on.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn missing(&self, key: Key) -> Vec<Elsewhere> {
         let Some(frame) = self.frames.get(&key) else { return Vec::new() };
         match &frame.work {

@@ -135,6 +135,13 @@ pub(super) enum TaskPhase {
     Backoff { due: Timestamp },
 }
 
+impl TaskPhase {
+    /// Whether a time must come first.
+    pub(super) const fn is_waiting(self) -> bool {
+        matches!(self, Self::Delayed { .. } | Self::Backoff { .. })
+    }
+}
+
 /// Members under way.
 #[derive(Clone, Debug)]
 pub(super) struct Join {

@@ -15,6 +15,7 @@ use super::{Effect, Job, Run, Stop, WATCHDOG_FIRST, WATCHDOG_MAX};
 
 impl Run {
     /// A record about a step whose frame is not there because a value is not loaded must wait for the value.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn ready_for(&self, event: &Event) -> Result<(), Stop> {
         if matches!(event, Event::Retry) && self.memory.is_none() {
             return Err(Stop::Replay);
@@ -50,6 +51,7 @@ impl Run {
         Vec::new()
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn take_outcome(&mut self, step: &StepId, attempt: u32, outcome: &Outcome) {
         let Some(&key) = self.by_step.get(step) else { return };
         self.prepare(key);
@@ -111,6 +113,7 @@ impl Run {
     }
 
     /// The tasks and flows of a plan that the run has no version of.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn unpinned(&self, plan: &Plan) -> Unpinned {
         let mut unpinned = Unpinned::default();
         for node in plan.nodes() {
@@ -130,6 +133,7 @@ impl Run {
         unpinned
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn take_pins(&mut self, key: Key, plan: Arc<Plan>, decision: &Decision) -> Result<(), Stop> {
         match decision {
             Decision::Pins(pins) => {
@@ -197,26 +201,21 @@ impl Run {
         let Some(&key) = self.by_step.get(&timer.step) else { return };
         let Some(frame) = self.frames.get(&key) else { return };
         match (timer.purpose, &frame.work) {
-            (Purpose::Timeout, work) => {
-                if frame.timeout.is_some() && !matches!(work, Work::Catching | Work::Draining { .. }) {
-                    self.timed_out(key);
-                }
+            (Purpose::Timeout, work)
+                if frame.timeout.is_some() && !matches!(work, Work::Catching | Work::Draining { .. }) =>
+            {
+                self.timed_out(key);
             }
-            (Purpose::Delay(attempt), Work::Task(work)) if work.attempt == attempt => {
-                if matches!(work.phase, TaskPhase::Delayed { .. }) {
-                    self.ready(key);
-                }
+            (Purpose::Delay(attempt) | Purpose::Backoff(attempt), Work::Task(work))
+                if work.attempt == attempt && work.phase.is_waiting() =>
+            {
+                self.ready(key);
             }
-            (Purpose::Backoff(attempt), Work::Task(work)) if work.attempt == attempt => {
-                if matches!(work.phase, TaskPhase::Backoff { .. }) {
-                    self.ready(key);
-                }
-            }
-            (Purpose::Expires(attempt), Work::Task(work)) if work.attempt == attempt => {
-                if work.phase == TaskPhase::Out {
-                    let step = frame.id.clone();
-                    self.emitted.push(Effect::Expire { step, attempt });
-                }
+            (Purpose::Expires(attempt), Work::Task(work))
+                if work.attempt == attempt && work.phase == TaskPhase::Out =>
+            {
+                let step = frame.id.clone();
+                self.emitted.push(Effect::Expire { step, attempt });
             }
             (Purpose::Sleep, Work::Sleep { .. }) => {
                 let received = frame.received.or_null();

@@ -71,6 +71,7 @@ impl Run {
         self.agenda.push_back(Job::Settle(key, Ok(output)));
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     fn recall_names(&mut self, key: Key, node: &PlanNode) {
         let Some(frame) = self.frames.get(&key) else { return };
         let (plan, scope) = (std::sync::Arc::clone(&frame.plan), frame.scope);

@@ -170,6 +170,7 @@ impl Run {
 
     /// How the run ended, or is about to.
     #[must_use]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub fn end(&self) -> Option<crate::workflow::journal::End> {
         match self.end_effect()? {
             super::Effect::End { end, .. } => Some(end),
@@ -215,6 +216,7 @@ impl Run {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     pub(super) fn changed(&mut self, key: Key, state: StepState) {
         let Some(changes) = &mut self.changes else { return };
         let Some(frame) = self.frames.get(&key) else { return };

@@ -180,6 +180,7 @@ impl Rig {
     }
 
     /// The failure of a run that is to fail.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     async fn failure(&self, run: &RunId) -> Failure {
         match self.wait(run).await.result {
             Ending::Failed(failure) => failure,
@@ -218,6 +219,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 }
 
 /// Does one task as a host would, and commits its outcome; `false` leaves it as it is, running for ever.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message) -> bool {
     let subject = TaskSubject::read(&message.subject).unwrap();
     let TaskKey::Step(key) = subject.key.clone() else { panic!("{subject:?}") };
