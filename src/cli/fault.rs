@@ -179,7 +179,7 @@ mod tests {
         let missing = Error::ModuleMissing { module: "m".parse().unwrap(), version: None, known: vec![] };
         let failure = Failure::new(Kind::Trap, "boom").with_detail(serde_json::json!({"code": "unreachable"}));
         for (error, code, part) in [
-            (Error::Failed(failure), 1, "trap: boom"),
+            (Error::Failed(Box::new(failure)), 1, "trap: boom"),
             (missing, 2, "module m"),
             (Error::NotFound(id()), 2, "task t"),
             (Error::Occupied(id()), 2, "queued or running"),

@@ -162,7 +162,14 @@ pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
         }
         true
     };
-    let mut lines: Vec<String> = steps.iter().filter(shown).map(|step| line(step, waiting.get(&step.step))).collect();
+    let begun = steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step))));
+    let skipped = view.skipped().into_iter().map(|skipped| {
+        let text = printable(&format!("{}○ {}  skipped", "  ".repeat(depth(&skipped.step)), skipped.label));
+        (skipped.step, text)
+    });
+    let mut lines: Vec<(StepId, String)> = begun.chain(skipped).collect();
+    lines.sort_by_cached_key(|(step, _)| natural(step.as_str()));
+    let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     if lines.len() > lines_max {
         let more = lines.len() - lines_max + 1;
         lines.truncate(lines_max.saturating_sub(1));

@@ -84,9 +84,10 @@ impl Client {
     pub async fn output(&self, settled: &Settled) -> Result<Bytes, Error> {
         match &settled.end {
             End::Succeeded(value) => self.bytes(value).await,
-            End::Failed(_) | End::Cancelled | End::Expired => {
-                Err(settled.end.failure().map_or_else(|| unreachable!("only success has no failure"), Error::Failed))
-            }
+            End::Failed(_) | End::Cancelled | End::Expired => Err(settled.end.failure().map_or_else(
+                || unreachable!("only success has no failure"),
+                |failure| Error::Failed(Box::new(failure)),
+            )),
         }
     }
 

@@ -110,7 +110,7 @@ pub enum Error {
     },
     /// The task failed.
     #[error("{0}")]
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// A value cannot be had.
     #[error(transparent)]
     Missing(#[from] Missing),

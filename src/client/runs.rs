@@ -201,7 +201,7 @@ impl Client {
     pub async fn run_output(&self, run: &RunId, end: &End) -> Result<Bytes, Error> {
         match &end.result {
             Ending::Succeeded(output) => Ok(run_values::whole(&self.broker, &self.tenant, run, output).await?),
-            Ending::Failed(failure) => Err(Error::Failed(failure.clone())),
+            Ending::Failed(failure) => Err(Error::Failed(Box::new(failure.clone()))),
             Ending::Cancelled => Err(Error::RunCancelled(run.clone())),
         }
     }

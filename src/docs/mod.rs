@@ -17,3 +17,6 @@ pub mod operations {}
 
 #[doc = include_str!("performance.md")]
 pub mod performance {}
+
+#[doc = include_str!("from-celery.md")]
+pub mod from_celery {}

@@ -6,11 +6,13 @@
 //! | `refused` | every problem, with its exact text |
 //! | `references` | names, and which steps can have run |
 //! | `hostile` | documents that are made to hurt |
+//! | `documents` | the flows of examples and of the page for people from Celery |
 //! | `graph` | pictures |
 //! | `schema` | the schema against what the parser accepts |
 #![cfg(test)]
 
 mod accepted;
+mod documents;
 mod graph;
 mod hostile;
 mod references;

@@ -277,3 +277,13 @@ fn what_is_outstanding_is_asked_for_again_and_again_the_same() {
     assert!(has(&|effect| matches!(effect, Effect::Dispatch(task) if task.step == step)));
     assert!(has(&|effect| matches!(effect, Effect::StartTimer { .. })));
 }
+
+#[test]
+fn steps_that_never_began_are_skipped() {
+    let mut world = world("chain: [{task: canvas/fail, input: {}}, {group: [{task: canvas/id}]}]", 0);
+    world.play();
+    let begun = ["0", "0-0"];
+    let skipped = world.run().skipped(&|step| begun.contains(&step.as_str()));
+    let skipped: Vec<(&str, &str)> = skipped.iter().map(|step| (step.step.as_str(), step.label.as_str())).collect();
+    assert_eq!(skipped, [("0-1", "group"), ("0-1-0", "canvas/id")]);
+}

@@ -9,8 +9,10 @@
 //! | `exec` | `lovage exec` of modules |
 //! | `exec_flows` | `lovage exec` of flows |
 //! | `flows` | `lovage flow ...` |
+//! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod example_flows;
 mod exec;
 mod exec_flows;
 mod flows;

@@ -1,0 +1,3 @@
+module lovage/csv
+
+go 1.21
