@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Executor, Setup};
 use crate::model::{Datum, Digest, FlowName, TaskRef, Version};
-use crate::workflow::flow::{Document, flows, tasks};
+use crate::workflow::flow::{Document, fits, flows, tasks};
 use crate::workflow::journal::{Pin, PinnedFlow, Pins};
 
 /// Why a run may not begin.
@@ -39,6 +39,7 @@ pub enum Refusal {
 pub fn check(setup: &Setup, executor: &dyn Executor) -> Result<Pins, Vec<Refusal>> {
     let mut found = Found { flows: &setup.flows, executor, pins: Pins::default(), refusals: Vec::new() };
     found.document(&setup.document);
+    found.input(setup);
     if found.refusals.is_empty() { Ok(found.pins) } else { Err(found.refusals) }
 }
 
@@ -63,6 +64,14 @@ struct Found<'a> {
 impl Found<'_> {
     fn document(&mut self, document: &Document) {
         self.all(tasks(document), flows(document));
+    }
+
+    fn input(&mut self, setup: &Setup) {
+        let Some(schema) = &setup.document.input else { return };
+        let input = setup.input.as_ref().and_then(Datum::to_json).unwrap_or_default();
+        if let Err(why) = fits(schema, &input) {
+            self.refusals.push(Refusal::Input { why });
+        }
     }
 
     /// Flows may start each other, and themselves: each is looked at once.

@@ -9,6 +9,7 @@
 pub mod build;
 mod field;
 pub mod graph;
+mod input;
 mod json;
 mod node;
 mod parse;
@@ -21,6 +22,7 @@ mod write;
 mod yaml;
 
 pub use field::CONCURRENCY_MAX;
+pub use input::fits;
 pub use json::LEVELS_MAX;
 pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
 pub use problem::{PROBLEMS_MAX, Problem};

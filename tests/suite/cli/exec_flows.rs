@@ -122,3 +122,11 @@ fn a_quiet_flow_prints_its_output_alone() {
     let ended = Folder::of("{task: canvas/mark, input: 1}").exec(&["--quiet"]);
     assert_eq!((ended.output(), ended.stderr.as_str()), ("1", ""));
 }
+
+#[test]
+fn an_input_must_fit_the_schema_of_its_flow() {
+    let folder = Folder::of("name: adds\ninput: {type: integer}\nflow: {task: canvas/add, args: [1]}");
+    assert_eq!(folder.exec(&["41"]).output(), "42");
+    folder.exec(&["\"x\""]).fails(2, &["the input does not fit the flow", "integer"]);
+    folder.exec(&[]).fails(2, &["the input does not fit the flow"]);
+}
