@@ -13,7 +13,7 @@ const DURATION: &str = "it takes a duration such as 100ms, 5s, 1h30m or 2d, of a
 /// Checks that each document has this one problem.
 fn check(table: &[(&str, String)]) {
     for (yaml, expected) in table {
-        assert_eq!(problems(yaml), [expected.clone()], "{yaml}");
+        assert_eq!(problems(yaml), std::slice::from_ref(expected), "{yaml}");
     }
 }
 

@@ -25,7 +25,7 @@ fn run(line: &str) -> Ended {
         };
     }
     let folder = Path::new(LOVAGE).parent().unwrap();
-    let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default());
+    let path = format!("{}:{}", folder.display(), std::env::var_os("PATH").unwrap_or_default().display());
     shell.args(["-c", line]).env("PATH", path).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap().into()
 }
 
