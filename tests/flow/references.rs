@@ -197,17 +197,11 @@ fn item_index_and_error_are_known_where_they_are() {
             "{loop: {value: '${item}'}, while: 'false', max: 1}",
             Some("at /loop/value: item is only known inside of map, starmap and chunks"),
         ),
-        (
-            "{poll: {value: '${index}'}, until: 'true', every: 1s, timeout: 1m}",
-            Some("at /poll/value: index is only known inside of map, starmap, chunks and loop"),
-        ),
-        (
-            "{poll: {value: 1}, until: index > 1, every: 1s, timeout: 1m}",
-            Some("at /until: index is only known inside of map, starmap, chunks and loop"),
-        ),
+        ("{poll: {value: '${index}'}, until: 'true', every: 1s, timeout: 1m}", None),
+        ("{poll: {value: 1}, until: index > 1, every: 1s, timeout: 1m}", None),
         (
             "{map: {value: 1}, catch: {value: '${index}'}}",
-            Some("at /catch/value: index is only known inside of map, starmap, chunks and loop"),
+            Some("at /catch/value: index is only known inside of map, starmap, chunks, loop and poll"),
         ),
         (
             "{value: '${error}', catch: {value: 1}}",
