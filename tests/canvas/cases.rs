@@ -185,7 +185,7 @@ fn failures() -> Vec<Case> {
             real_time: true,
             ..Case::new(
                 "a cancel while the first step runs",
-                chain([call("slow", "[3000, 1]"), task("id"), task("id")]),
+                chain([call("slow", "[60000, 1]"), task("id"), task("id")]),
                 Expected::Cancelled,
             )
         }
