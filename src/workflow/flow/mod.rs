@@ -9,6 +9,7 @@
 pub mod build;
 mod field;
 pub mod graph;
+#[cfg(feature = "full")]
 mod input;
 mod json;
 mod node;
@@ -22,6 +23,7 @@ mod write;
 mod yaml;
 
 pub use field::CONCURRENCY_MAX;
+#[cfg(feature = "full")]
 pub use input::fits;
 pub use json::LEVELS_MAX;
 pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
