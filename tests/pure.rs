@@ -317,6 +317,7 @@ fn headers() -> impl Strategy<Value = Headers> {
         "Lovage-State",
         "Lovage-Due",
         "Lovage-Host",
+        "Lovage-Usage",
         "traceparent",
     ];
     let near = [
@@ -334,6 +335,7 @@ fn headers() -> impl Strategy<Value = Headers> {
         "{}",
         "=",
         "a=1,a=2",
+        "attempt=1 delivery=-1 host= us",
         "{\"attempts\":2,\"factor\":1e300}",
         "9999-12-31T23:59:60Z",
         "sha256: 1",
