@@ -202,7 +202,8 @@ fn tests_are_nearly_half_of_the_lines() {
     let lines = |text: &str| text.lines().filter(|line| counts(line.trim())).count();
     let (mut code, mut tests) = (0, 0);
     for (_, text) in rust_files("src").iter().chain(&rust_files("guest-sdk/src")) {
-        let before = lines(without_tests(text));
+        // A file may be tests as a whole.
+        let before = if text.starts_with("#![cfg(test)]") { 0 } else { lines(without_tests(text)) };
         code += before;
         tests += lines(text) - before;
     }

@@ -1,3 +1,4 @@
+#![cfg(test)]
 //! Sources and values made to take too long, too much or too deep.
 
 #[cfg(test)]

@@ -15,7 +15,6 @@
 //! **Invariant:** nothing here panics, recurses without bound or runs without bound, whatever the source and the values are.
 //! **Invariant:** the same template and values give the same bytes: maps are gone over and written in the order of their keys.
 
-#[cfg(test)]
 mod bombs;
 pub mod bounds;
 mod convert;
@@ -24,7 +23,6 @@ mod functions;
 mod meter;
 mod parse;
 mod scan;
-#[cfg(test)]
 mod tables;
 mod template;
 

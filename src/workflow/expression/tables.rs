@@ -1,3 +1,4 @@
+#![cfg(test)]
 //! What templates yield, and what is refused: tables, and the properties that hold for all of them.
 
 #[cfg(test)]
