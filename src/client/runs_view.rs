@@ -149,7 +149,7 @@ impl Client {
         show: &mut (dyn FnMut(&RunView, &[Change]) -> bool + Send),
     ) -> Result<RunView, Error> {
         // A reading that follows would wait for the first record of a run that is not there.
-        self.generation(run).await?;
+        let generation = self.generation(run).await?;
         let mut records = self.run_records(run, follow).await?;
         let mut view: Option<RunView> = None;
         while let Some(record) = records.next().await {
@@ -162,7 +162,9 @@ impl Client {
             };
             self.apply(run, view, &record).await?;
             let changes = view.note(&record);
-            if !show(view, &changes) || (follow && view.end().is_some()) {
+            // The end of a life that was followed by a retry is not the end.
+            let ended = view.end().is_some() && view.run.generation() >= generation;
+            if !show(view, &changes) || (follow && ended) {
                 break;
             }
         }

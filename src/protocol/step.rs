@@ -3,11 +3,14 @@
 
 use bytes::Bytes;
 
-use super::record::{RECORD_VERSION, STATE, VERSION};
+use super::record::{STATE, VERSION};
 use super::task::{decode_value, encode_value, parsed};
 use super::{Headers, Rejection};
 use crate::model::lifecycle::Usage;
 use crate::model::step_life::{StepEnd, StepOutcome};
+
+/// The version of this form; it is read with the other records of a journal.
+pub const STEP_VERSION: u32 = 1;
 
 /// `<attempt> <delivery> <host> <fuel> <memory> <microseconds>`, with `*` for no host.
 pub const USAGE: &str = "Lovage-Usage";
@@ -19,7 +22,7 @@ const NO_HOST: &str = "*";
 #[must_use]
 pub fn encode(StepOutcome { end, usage }: &StepOutcome) -> (Headers, Bytes) {
     let mut headers =
-        Headers::new().with(VERSION, RECORD_VERSION.to_string()).with(STATE, end.as_str()).with(USAGE, written(usage));
+        Headers::new().with(VERSION, STEP_VERSION.to_string()).with(STATE, end.as_str()).with(USAGE, written(usage));
     let body = match end {
         StepEnd::Succeeded(value) | StepEnd::Replaced(value) => encode_value(value, &mut headers),
         StepEnd::Failed(failure) => serde_json::to_vec(failure).unwrap_or_default().into(),
@@ -33,9 +36,9 @@ pub fn encode(StepOutcome { end, usage }: &StepOutcome) -> (Headers, Bytes) {
 /// A form that this code does not know.
 pub fn decode(headers: &Headers, body: &Bytes) -> Result<StepOutcome, Rejection> {
     match parsed::<u32>(headers, VERSION)? {
-        Some(RECORD_VERSION) => {}
+        Some(STEP_VERSION) => {}
         other => {
-            let problem = format!("{other:?} is not version {RECORD_VERSION}, which this program reads: update it");
+            let problem = format!("{other:?} is not version {STEP_VERSION}, which this program reads: update it");
             return Err(Rejection::new(VERSION, problem));
         }
     }

@@ -18,4 +18,5 @@ mod exec_flows;
 mod flows;
 mod guests;
 mod modules;
+mod runs;
 mod uploads;

@@ -1,6 +1,7 @@
 //! Coordinators on the broker in memory, whose time and faults a test moves, and on NATS. Tasks are done by a stand-in of a host,
 //! which commits what a host would.
 
+mod chaos;
 mod flows;
 mod large;
 mod sharing;
@@ -225,8 +226,12 @@ async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message
     let TaskKey::Step(key) = subject.key.clone() else { panic!("{subject:?}") };
     let task = TaskMessage::decode(&message.headers, &message.payload).unwrap();
     let outcome = RecordSubject::outcome(&subject.tenant, &key).to_string();
-    if task.recheck && broker.streams.last(&outcome).await.unwrap().is_some() {
-        return true;
+    loop {
+        match broker.streams.last(&outcome).await {
+            Ok(Some(_)) => return true,
+            Ok(None) => break,
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
     }
     let name = task.signature.task.task.as_str();
     if name == "hang" {
@@ -258,7 +263,13 @@ async fn commit(broker: &Broker, tenant: &Tenant, key: &StepAttempt, end: StepEn
     let (headers, payload) = step::encode(&StepOutcome { end, usage: Usage::default() });
     let subject = RecordSubject::outcome(tenant, key).to_string();
     let publish = Publish { subject, headers, payload, expect: Some(0), ..Publish::default() };
-    drop(broker.streams.publish(publish).await);
+    loop {
+        match broker.streams.publish(publish.clone()).await {
+            Ok(_) | Err(lovage::broker::Error::Conflict { .. }) => return,
+            // A host insists.
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
 }
 
 /// The tasks of `canvas`.

@@ -1,0 +1,213 @@
+//! `lovage run`, `lovage runs` and `lovage flow push`, as their users type them.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::support::platform::{Cli, Ended, shared};
+use crate::support::process::eventually;
+
+/// A flow document in a file of its own.
+struct File {
+    _dir: tempfile::TempDir,
+    path: PathBuf,
+}
+
+fn file(text: &str) -> File {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("flow.yaml");
+    std::fs::write(&path, text).unwrap();
+    File { _dir: dir, path }
+}
+
+impl File {
+    fn name(&self) -> &str {
+        self.path.to_str().unwrap()
+    }
+}
+
+const SUMS: &str = "
+name: cli-sums
+flow:
+  chain:
+    - {task: hello/add, args: [2], name: first}
+    - group: [{task: hello/add, args: [1]}, {value: '${steps.first}'}]
+";
+
+fn detached(cli: &Cli, args: &[&str]) -> String {
+    let args = [&["run", "--detach"], args].concat();
+    cli.run(&args).output().to_owned()
+}
+
+/// The run's report, once it is in this state.
+fn report(cli: &Cli, run: &str, state: &str) -> Value {
+    eventually(state, || {
+        let report = cli.run(&["runs", "show", run, "--json"]).json();
+        (report["state"] == state).then_some(report)
+    })
+}
+
+fn step<'a>(report: &'a Value, id: &str) -> &'a Value {
+    let found = report["steps"].as_array().unwrap().iter().find(|step| step["step"] == id);
+    found.unwrap_or_else(|| panic!("no step {id} in {report:#}"))
+}
+
+#[test]
+fn a_run_prints_its_steps_and_its_output() {
+    let dev = shared();
+    let ended = dev.cli.run(&["run", file(SUMS).name(), "40"]);
+    assert_eq!(ended.output(), "[43,42]");
+    for line in ["run 0", "0-0 first: queued", "0-0 first: succeeded", "0 chain: succeeded"] {
+        assert!(ended.stderr.contains(line), "{line}: {}", ended.stderr);
+    }
+    let quiet = dev.cli.run(&["run", "--quiet", file(SUMS).name(), "40"]);
+    assert_eq!((quiet.output(), quiet.stderr.as_str()), ("[43,42]", ""));
+    let report = dev.cli.run(&["run", "--quiet", "--json", file(SUMS).name(), "40"]).json();
+    assert_eq!((&report["state"], &report["output"]), (&json!("succeeded"), &json!([43, 42])));
+}
+
+#[test]
+fn a_run_that_fails_exits_with_one_and_names_its_step() {
+    let dev = shared();
+    let ended = dev.cli.run(&["run", "--quiet", file(SUMS).name(), "\"forty\""]);
+    ended.fails(1, &["error: refused: ", "in step 0-0"]);
+    let listed = dev.cli.run(&["runs", "ls", "--state", "failed", "--flow", "cli-sums", "--json"]);
+    let run = serde_json::from_str::<Value>(listed.stdout.lines().next().unwrap()).unwrap();
+    let run = run["run"].as_str().unwrap();
+    let report = dev.cli.run(&["runs", "show", run, "--json"]).json();
+    assert_eq!(step(&report, "0-0")["state"], "failed");
+    assert_eq!(step(&report, "0-1")["state"], "skipped");
+    assert_eq!(step(&report, "0-1-0")["state"], "skipped");
+    let shown = dev.cli.run(&["runs", "show", run]);
+    for words in ["state    failed", "✗ first  refused: ", "○ group  skipped"] {
+        assert!(shown.output().contains(words), "{words}: {}", shown.stdout);
+    }
+    dev.cli.run(&["runs", "watch", run]).fails(1, &["refused"]);
+}
+
+#[test]
+fn what_is_wrong_with_a_flow_is_told_before_anything_starts() {
+    let dev = shared();
+    let run = |text: &str| dev.cli.run(&["run", file(text).name()]);
+    run("tsk: hello/add").fails(2, &["tsk"]);
+    run("task: nothing/run").fails(2, &["nothing"]);
+    run("task: hello/subtract").fails(2, &["subtract"]);
+    run("task: hello@99/add").fails(2, &["hello@99"]);
+    run("flow: nowhere").fails(2, &["nowhere", "lovage flow"]);
+    dev.cli.run(&["run", "/nowhere/flow.yaml"]).fails(2, &["/nowhere/flow.yaml"]);
+    dev.cli.run(&["run", "no-such-flow"]).fails(2, &["no-such-flow"]);
+    dev.cli.run(&["run", file(SUMS).name(), "{"]).fails(2, &["the input"]);
+    let schema = "input: {type: object, required: [n]}\nflow: {task: hello/add, args: [1]}";
+    dev.cli.run(&["run", file(schema).name(), "{}"]).fails(2, &["n"]);
+}
+
+#[test]
+fn runs_that_are_not_there_are_not_found() {
+    let dev = shared();
+    let unknown = "01jabcdefghjkmnpqrstvwxyz0";
+    for command in ["show", "watch", "cancel", "retry", "pause", "resume", "export"] {
+        dev.cli.run(&["runs", command, unknown]).fails(2, &[unknown]);
+    }
+    dev.cli.run(&["runs", "signal", unknown, "go"]).fails(2, &[unknown]);
+    dev.cli.run(&["runs", "show", "nonsense"]).fails(2, &["nonsense"]);
+}
+
+#[test]
+fn a_signal_lets_a_run_go_on_and_a_wrong_one_is_refused() {
+    let dev = shared();
+    let flow = file("chain: [{wait: approve}, {task: hello/add, args: [1]}]");
+    let run = detached(&dev.cli, &[flow.name()]);
+    let waiting = eventually("it waits for its signal", || {
+        let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
+        let steps = report["steps"].as_array().cloned().unwrap_or_default();
+        steps.iter().any(|step| step["waits"] == "for the signal approve").then_some(report)
+    });
+    assert_eq!(waiting["state"], "running");
+    dev.cli.run(&["runs", "signal", &run, "aprove", "1"]).fails(2, &["aprove", "approve"]);
+    dev.cli.run(&["runs", "signal", &run, "approve", "{"]).fails(2, &["payload"]);
+    assert_eq!(dev.cli.run(&["runs", "signal", &run, "approve", "41"]).code, 0);
+    assert_eq!(dev.cli.run(&["runs", "watch", &run]).output(), "42");
+    dev.cli.run(&["runs", "signal", &run, "approve", "1"]).fails(2, &["ended"]);
+    dev.cli.run(&["runs", "cancel", &run]).fails(2, &["ended"]);
+    dev.cli.run(&["runs", "retry", &run]).fails(2, &[&run]);
+}
+
+#[test]
+fn a_cancelled_run_ends_and_can_be_retried() {
+    let dev = shared();
+    let flow = file("chain: [{task: hello/add, input: [1, 2], name: sum}, {wait: go}, {value: '${steps.sum}'}]");
+    let run = detached(&dev.cli, &[flow.name(), "--label", "kind=cancelled"]);
+    assert_eq!(dev.cli.run(&["runs", "cancel", &run]).code, 0);
+    let cancelled = report(&dev.cli, &run, "cancelled");
+    assert_eq!(step(&cancelled, "0-2")["state"], "skipped");
+    dev.cli.run(&["runs", "watch", &run]).fails(1, &["cancelled"]);
+    let listed = dev.cli.run(&["runs", "ls", "--label", "kind=cancelled"]);
+    assert!(listed.output().contains(&run) && listed.stdout.contains("cancelled"), "{}", listed.stdout);
+    assert_eq!(dev.cli.run(&["runs", "retry", &run]).code, 0);
+    assert_eq!(dev.cli.run(&["runs", "signal", &run, "go"]).code, 0);
+    assert_eq!(dev.cli.run(&["runs", "watch", &run]).output(), "3");
+}
+
+#[test]
+fn a_paused_run_begins_nothing_until_it_is_resumed() {
+    let dev = shared();
+    let flow = file("chain: [{wait: go}, {task: hello/add, input: [1, 1]}]");
+    let run = detached(&dev.cli, &[flow.name()]);
+    assert_eq!(dev.cli.run(&["runs", "pause", &run]).code, 0);
+    assert_eq!(dev.cli.run(&["runs", "signal", &run, "go"]).code, 0);
+    eventually("its task is held", || {
+        let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
+        let held = report["steps"].as_array()?.iter().any(|step| step["waits"] == "for the run to be resumed");
+        (held && report["state"] == "paused").then_some(())
+    });
+    assert_eq!(dev.cli.run(&["runs", "resume", &run]).code, 0);
+    assert_eq!(dev.cli.run(&["runs", "watch", &run]).output(), "2");
+}
+
+#[test]
+fn a_key_makes_two_runs_one() {
+    let dev = shared();
+    let flow = file("value: 1");
+    let start = |key: &str| detached(&dev.cli, &[flow.name(), "--idempotency-key", key]);
+    assert_eq!(start("order-17"), start("order-17"));
+    assert_ne!(start("order-17"), start("order-18"));
+}
+
+#[test]
+fn a_stored_flow_is_run_by_its_name_and_pinned_by_its_version() {
+    let dev = shared();
+    let push = |text: &str| dev.cli.run(&["flow", "push", "cli-stored", file(text).name()]).output().to_owned();
+    assert!(push("value: first").starts_with("cli-stored@1 sha256:"));
+    assert!(push("value: first").starts_with("cli-stored@1 "), "the same again is the same version");
+    assert!(push("value: second").starts_with("cli-stored@2 "));
+    let run = |name: &str| dev.cli.run(&["run", "--quiet", name]).output().to_owned();
+    assert_eq!((run("cli-stored"), run("cli-stored@1")), ("\"second\"".to_owned(), "\"first\"".to_owned()));
+    dev.cli.run(&["run", "cli-stored@7"]).fails(2, &["cli-stored@7"]);
+    let listed = dev.cli.run(&["flow", "ls", "cli-stored"]);
+    assert_eq!(listed.output().lines().count(), 3, "{}", listed.stdout);
+    let parent = file("chain: [{flow: cli-stored@1}, {value: {child: '${prev}'}}]");
+    assert_eq!(dev.cli.run(&["run", "--quiet", parent.name()]).output(), r#"{"child":"first"}"#);
+}
+
+#[test]
+fn a_journal_is_exported_as_lines_of_json() {
+    let dev = shared();
+    let flow = file("chain: [{task: hello/add, input: [1, 2]}]");
+    let run = detached(&dev.cli, &[flow.name()]);
+    assert_eq!(dev.cli.run(&["runs", "watch", &run]).output(), "3");
+    let exported: Ended = dev.cli.run(&["runs", "export", &run]);
+    let lines: Vec<Value> = exported.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let records: Vec<&str> = lines.iter().map(|line| line["record"].as_str().unwrap()).collect();
+    assert_eq!(records, ["start", "step.0-0.1", "end"]);
+}
+
+#[test]
+fn wrong_arguments_of_runs_are_named() {
+    let dev = shared();
+    dev.cli.run(&["runs", "ls", "--state", "sleeping"]).fails(2, &["sleeping"]);
+    dev.cli.run(&["runs", "ls", "--since", "yesterday"]).fails(2, &["--since"]);
+    dev.cli.run(&["runs", "ls", "--label", "novalue"]).fails(2, &["--label"]);
+    dev.cli.run(&["run", "-", "-"]).fails(2, &["stdin"]);
+    dev.cli.run(&["flow", "push", "Bad.Name", file("value: 1").name()]).fails(2, &["Bad.Name"]);
+    dev.cli.run(&["flow", "push", "cli-bad", file("vlue: 1").name()]).fails(2, &["vlue"]);
+}
