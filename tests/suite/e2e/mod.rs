@@ -11,10 +11,12 @@
 //! | `messages` | what strangers publish |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `runs` | runs of flows, and coordinators that are killed |
+//! | `crashes` | a chord while coordinator, host and broker are killed |
 //! | `submit` | another language submits with its own NATS client |
 
 mod broker;
 mod cancel;
+mod crashes;
 mod delivery;
 mod dev;
 mod main_job;
