@@ -1,7 +1,7 @@
 //! Bounds of expressions: what evaluates on a tenant's behalf must end soon and stay small, whatever it is given.
 //!
 //! The `cel` crate has no budget of its own. So an expression is measured before it is compiled (its length, its nesting), and compiled
-//! with a [`Meter`] in it (`meter.rs`): each pass of a comprehension pays for the nodes of its body, and each value that an operator
+//! with a meter in it (`meter.rs`): each pass of a comprehension pays for the nodes of its body, and each value that an operator
 //! or a function copies, compares or scans is paid for by its size before it is touched. What is not paid for is at most one evaluation
 //! of each node of the source, which is short.
 

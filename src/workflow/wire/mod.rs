@@ -36,7 +36,7 @@ pub const RECORD_BYTES_MAX: usize = 512 << 10;
 /// The most bytes that the values of one record may take together: what is left of [`RECORD_BYTES_MAX`] holds the rest.
 pub const RECORD_VALUES_BYTES_MAX: usize = 384 << 10;
 
-/// Headers and body of a record. `None` for an attempt's outcome, which hosts write ([`step`](crate::protocol::step)).
+/// Headers and body of a record. `None` for an attempt's outcome, which hosts write ([`step`]).
 #[must_use]
 pub fn encode(event: &Event) -> Option<(Headers, Bytes)> {
     let body = match event {
