@@ -13,7 +13,6 @@ use bytes::Bytes;
 use lovage::model::{Contract, Digest, Limits, Outcome, TaskName, Tenant, Timestamp};
 use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Sandbox, inspect};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::{MemoryInputPipe, MemoryOutputPipe};
@@ -25,8 +24,6 @@ const INPUT: &[u8] =
     br#"{"user":"someone","items":[1,2,3,4,5,6,7,8,9,10],"note":"an input of about a hundred bytes, as tasks have"}"#;
 const ROUNDS: usize = 5_000;
 const WARM_UP: usize = 500;
-/// Calls that wait for the guests' thread, one of them in it.
-const WAITING: usize = 4;
 
 mod bare {
     //! The world, bound without a sandbox.
@@ -147,18 +144,31 @@ impl Times {
     }
 }
 
-/// The guest's part while there is always another call waiting, as in the bare loop, where no thread sleeps either; then the
-/// way there and back of one call at a time, which has to wake a thread twice.
 async fn sandboxed(sandbox: &Sandbox, module: &Arc<Module>, task: &TaskName) -> Outcomes<(Times, Times)> {
     let (mut inside, mut around) = (Vec::new(), Vec::new());
-    let invocation = invocation(task)?;
-    let mut calls = JoinSet::new();
+    let (notes, _heard) = mpsc::channel(1);
     for round in 0..WARM_UP + ROUNDS {
-        while calls.len() < WAITING {
-            let (sandbox, module, invocation) = (sandbox.clone(), Arc::clone(module), invocation.clone());
-            calls.spawn(async move { sandbox.invoke(module, invocation).await });
-        }
-        let report = calls.join_next().await.ok_or("no calls")??;
+        let invocation = Invocation {
+            attempt: Attempt {
+                task_id: "bench".to_owned(),
+                task: task.clone(),
+                tenant: Tenant::default_tenant(),
+                attempt: 1,
+                idempotency_key: "bench".to_owned(),
+                run_id: None,
+                step: None,
+                labels: Vec::new(),
+            },
+            input: Bytes::from_static(INPUT),
+            limits: Limits::default(),
+            manifest: Arc::default(),
+            now: Timestamp::from_millis(0),
+            notes: notes.clone(),
+            cancel: Cancel::default(),
+        };
+        let began = Instant::now();
+        let report = sandbox.invoke(Arc::clone(module), invocation).await;
+        let took = began.elapsed();
         if round == 0
             && let Outcome::Failed(failure) = &report.outcome
         {
@@ -166,38 +176,10 @@ async fn sandboxed(sandbox: &Sandbox, module: &Arc<Module>, task: &TaskName) -> 
         }
         if round >= WARM_UP {
             inside.push(report.duration);
+            around.push(took.saturating_sub(report.duration));
         }
     }
-    calls.shutdown().await;
-    for _ in 0..ROUNDS {
-        let began = Instant::now();
-        let report = sandbox.invoke(Arc::clone(module), invocation.clone()).await;
-        around.push(began.elapsed().saturating_sub(report.duration));
-    }
     Ok((Times::of(inside)?, Times::of(around)?))
-}
-
-/// A call like all others.
-fn invocation(task: &TaskName) -> Outcomes<Invocation> {
-    Ok(Invocation {
-        attempt: Attempt {
-            task_id: "bench".to_owned(),
-            task: task.clone(),
-            tenant: Tenant::default_tenant(),
-            attempt: 1,
-            idempotency_key: "bench".to_owned(),
-            run_id: None,
-            step: None,
-            labels: Vec::new(),
-        },
-        input: Bytes::from_static(INPUT),
-        limits: Limits::default(),
-        manifest: Arc::default(),
-        now: Timestamp::from_millis(0),
-        // Nobody reads them: what does not fit is dropped.
-        notes: mpsc::channel(1).0,
-        cancel: Cancel::default(),
-    })
 }
 
 /// What a bare host would hold.
