@@ -16,7 +16,7 @@ use lovage::model::signature::Options;
 use lovage::model::step_life::{StepEnd, StepOutcome};
 use lovage::model::time::{DURATION_MAX, format_duration, parse_duration};
 use lovage::model::{
-    Contract, Digest, Failure, Kind, Limits, ModuleRecord, Policy, RunId, Signature, StepAttempt, StepId,
+    Contract, Datum, Digest, Failure, Kind, Limits, ModuleRecord, Policy, RunId, Signature, StepAttempt, StepId,
     TaskDescription, TaskId, TaskKey, TaskRef, Tenant, Timestamp, Value, Version,
 };
 use lovage::protocol::note::printable;
@@ -554,5 +554,60 @@ proptest! {
         let drives = |c: char| (c.is_control() && c != '\t') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         prop_assert!(!shown.contains(drives), "{:?}", shown);
         prop_assert_eq!(printable(&shown), shown);
+    }
+
+    #[test]
+    fn a_datum_that_is_taken_apart_is_composed_the_same(
+        items in vec((prop_oneof![Just("1"), Just("null"), Just("[null,2]"), Just("{\"a\":[]}"), Just("\"x,y]\"")], any::<bool>()), 0..12),
+    ) {
+        // Some of them stand elsewhere, under the digest of their text.
+        let datum = |(text, elsewhere): &(&'static str, bool)| {
+            let bytes = Bytes::from_static(text.as_bytes());
+            if *elsewhere { Datum::stored(Digest::of(&bytes), bytes.len() as u64) } else { Datum::parse(&bytes).unwrap() }
+        };
+        let members: Vec<Datum> = items.iter().map(datum).collect();
+        let array = Datum::array(&members);
+        prop_assert_eq!(&array.items().unwrap(), &members);
+        let nested = Datum::array([&array, &array]);
+        prop_assert_eq!(nested.items().unwrap(), [array.clone(), array.clone()]);
+        let parts: Vec<Bytes> = items.iter().map(|(text, _)| Bytes::from_static(text.as_bytes())).collect();
+        let whole = array.whole(|digest| parts.iter().find(|part| Digest::of(part) == *digest)).unwrap();
+        let texts: Vec<&str> = items.iter().map(|(text, _)| *text).collect();
+        prop_assert_eq!(whole.text(), &format!("[{}]", texts.join(",")));
+        prop_assert_eq!(array.size(), whole.size() + 4 * items.iter().filter(|(_, elsewhere)| *elsewhere).count() as u64);
+        let read = Datum::of_parts(array.text(), array.elsewhere().to_vec());
+        prop_assert_eq!(read.unwrap(), array);
+    }
+
+    #[test]
+    fn no_text_makes_a_reader_of_runs_panic(text in "[-0-9a-z_~.]{0,40}") {
+        drop(text.parse::<lovage::model::StepId>());
+        drop(text.parse::<lovage::workflow::timer::TimerId>());
+        drop(text.parse::<lovage::model::RunId>());
+        drop(lovage::workflow::wire::name(&format!("lvg.t.run.0.{text}")));
+        drop(lovage::workflow::flow::Document::parse_yaml(&text));
+    }
+
+    #[test]
+    fn steps_are_within_their_ancestors_alone(path in vec((0..4_u8, 0..20_usize), 1..8), other in 0..20_usize) {
+        use lovage::model::step::Handler;
+        let mut steps = vec![lovage::model::StepId::root()];
+        for (kind, number) in path {
+            let last = steps.last().unwrap();
+            let next = match kind {
+                0 => last.child(number),
+                1 => last.item(number),
+                2 => last.replacement(),
+                _ => last.handler(Handler::Catch),
+            };
+            prop_assert_eq!(next.as_str().parse::<lovage::model::StepId>().unwrap(), next.clone());
+            // A replacement of a replacement stands beside it, not below.
+            let beside = kind == 2 && last.as_str().rsplit_once('~').is_some_and(|(_, n)| n.parse::<u32>().is_ok());
+            prop_assert!(beside || next.is_within(last));
+            prop_assert!(!last.is_within(&next) || next == *last);
+            steps.push(next);
+        }
+        let stranger = lovage::model::StepId::root().child(other + 100);
+        prop_assert!(steps.iter().all(|step| !step.is_within(&stranger)));
     }
 }

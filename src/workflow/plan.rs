@@ -288,3 +288,81 @@ fn inherit(outer: &TaskOptions, own: &TaskOptions) -> TaskOptions {
         attempt_timeout: own.attempt_timeout.or(outer.attempt_timeout),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(yaml: &str) -> Plan {
+        Plan::new(&Document::parse_yaml(yaml).unwrap_or_else(|problems| panic!("{problems:?}")))
+    }
+
+    fn task(plan: &Plan, index: NodeIndex) -> &PlannedTask {
+        match &plan.node(index).unwrap().kind {
+            PlanKind::Task(task) => task,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_nearest_option_wins_field_by_field_and_labels_are_merged() {
+        let plan = plan(
+            "
+chain:
+  - {task: m/a, priority: 9, labels: {step: a}}
+  - {group: [{task: m/b, retry: 2}], queue: fast, labels: {team: inner}}
+queue: slow
+priority: 1
+retry: 7
+labels: {team: outer, run: nightly}",
+        );
+        let PlanKind::Chain(children) = &plan.nodes()[0].kind else { panic!("the root is the first node") };
+        let first = task(&plan, children[0]);
+        assert_eq!((first.options.priority, first.options.queue.as_ref().unwrap().as_str()), (Some(9), "slow"));
+        assert_eq!(first.options.retry.as_ref().unwrap().attempts, 7);
+        let labels: Vec<(&str, &str)> = first.options.labels.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(labels, [("run", "nightly"), ("step", "a"), ("team", "outer")]);
+        let PlanKind::Group { members, .. } = &plan.node(children[1]).unwrap().kind else { panic!("a group") };
+        let second = task(&plan, members[0]);
+        assert_eq!((second.options.priority, second.options.queue.as_ref().unwrap().as_str()), (Some(1), "fast"));
+        assert_eq!(
+            (second.options.retry.as_ref().unwrap().attempts, &second.options.labels["team"]),
+            (2, &"inner".to_owned())
+        );
+    }
+
+    #[test]
+    fn a_chord_is_a_chain_of_a_group_and_a_body() {
+        let plan = plan("chord: {header: [{task: m/a}, {task: m/b}], body: {task: m/c}}");
+        let PlanKind::Chain(children) = &plan.nodes()[0].kind else { panic!("a chain") };
+        let header = plan.node(children[0]).unwrap();
+        assert_eq!(&*header.place, "/chord/header");
+        let PlanKind::Group { members, rule } = &header.kind else { panic!("a group") };
+        assert_eq!((members.len(), *rule), (2, JoinRule::All(OnError::Stop)));
+        assert_eq!(task(&plan, children[1]).call.task.to_string(), "m/c");
+    }
+
+    #[test]
+    fn joins_have_their_rules_and_windows() {
+        let map = |yaml: &str| match plan(yaml).nodes()[0].kind.clone() {
+            PlanKind::Map { form, concurrency, rule, .. } => (form, concurrency, rule),
+            other => panic!("{other:?}"),
+        };
+        let all = JoinRule::All(OnError::Stop);
+        assert_eq!(map("map: {task: m/a}"), (MapForm::Each, CONCURRENCY_DEFAULT, all));
+        assert_eq!(map("{starmap: {task: m/a}, concurrency: 3}"), (MapForm::Star, 3, all));
+        let collect = JoinRule::All(OnError::Collect);
+        assert_eq!(map("{chunks: {task: m/a}, size: 4, on_error: collect}").0, MapForm::Chunks(4));
+        assert_eq!(map("{chunks: {task: m/a}, size: 4, on_error: collect}").2, collect);
+        assert_eq!(map("{map: {task: m/a}, need: 2}").2, JoinRule::Need(2));
+    }
+
+    #[test]
+    fn handlers_are_nodes_that_inherit_as_children_do() {
+        let plan = plan("{task: m/a, queue: slow, catch: {task: m/b}, compensate: {task: m/c, queue: fast}}");
+        let root = &plan.nodes()[0];
+        let queue = |index: Option<NodeIndex>| task(&plan, index.unwrap()).options.queue.clone().unwrap().to_string();
+        assert_eq!((queue(root.catch), queue(root.compensate)), ("slow".to_owned(), "fast".to_owned()));
+        assert_eq!((root.on_success, root.on_failure), (None, None));
+    }
+}

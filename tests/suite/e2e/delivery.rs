@@ -13,6 +13,7 @@ use lovage::protocol::record;
 use rustix::process::Signal;
 
 use super::{server, signature, task_id};
+use crate::support::eventually::eventually;
 use crate::support::guests;
 use crate::support::process::{PATIENCE, eventually};
 
@@ -71,8 +72,13 @@ async fn a_thousand_tasks_survive_a_killed_host() {
     assert!(recovery < RECOVERY_MAX, "{recovery:?}");
     assert_eq!(heard.keys().cloned().collect::<HashSet<TaskId>>(), ids);
     assert!(heard.values().flatten().all(|end| matches!(end, End::Succeeded(_))));
-    let stored = client.broker().streams.read("lvg.default.res.*", Start::Sequence(1), false).await.unwrap();
-    let stored: Vec<_> = stored.try_collect().await.unwrap();
+    // What was heard may be stored a moment later.
+    let stored = eventually("all records are stored", || async {
+        let stored = client.broker().streams.read("lvg.default.res.*", Start::Sequence(1), false).await.unwrap();
+        let stored: Vec<_> = stored.try_collect().await.unwrap();
+        (stored.len() >= TASKS).then_some(stored)
+    })
+    .await;
     // A record that was written in place of another would have a later sequence.
     let sequences: Vec<u64> = stored.iter().map(|message| message.sequence).collect();
     assert_eq!(sequences, (1..=TASKS as u64).collect::<Vec<u64>>());
