@@ -287,3 +287,43 @@ fn steps_that_never_began_are_skipped() {
     let skipped: Vec<(&str, &str)> = skipped.iter().map(|step| (step.step.as_str(), step.label.as_str())).collect();
     assert_eq!(skipped, [("0-1", "group"), ("0-1-0", "canvas/id")]);
 }
+
+#[test]
+fn a_run_of_a_newer_core_is_left_to_others() {
+    let mut world = world("value: 1", 0);
+    world.play();
+    let mut start = (**world.run().start()).clone();
+    start.core_version += 1;
+    let stop = lovage::workflow::Run::new(&std::sync::Arc::new(start)).unwrap_err();
+    assert_eq!(stop, Stop::Newer(lovage::workflow::journal::CORE_VERSION + 1));
+    assert!(stop.to_string().contains("update it"), "{stop}");
+}
+
+#[test]
+fn a_document_that_is_no_flow_breaks_its_run_and_says_why() {
+    let mut world = world("value: 1", 0);
+    world.play();
+    let mut start = (**world.run().start()).clone();
+    for (document, problem) in [(json!({"tsk": "a/b"}), "tsk"), (json!(5), "start record")] {
+        start.document = Datum::of_json(&document);
+        match lovage::workflow::Run::new(&std::sync::Arc::new(start.clone())) {
+            Err(Stop::Broken(reason)) => assert!(reason.contains(problem), "{reason}"),
+            other => panic!("{document}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_run_is_retried_as_often_as_it_fails() {
+    let mut world = world("chain: [{task: canvas/id, input: 1}, {task: canvas/mended}]", 0);
+    world.play();
+    for retry in 0..3 {
+        assert!(matches!(world.end().unwrap().result, Ending::Failed(_)));
+        world.mended = retry == 2;
+        world.record(&root_id(), &format!("retry.{retry}"), Event::Retry);
+        world.play();
+    }
+    assert_eq!(output(&world), json!("mended"));
+    assert_eq!((world.attempts("0-1"), world.attempts("0-0")), (vec![1, 2, 3, 4], vec![1]));
+    assert_eq!(world.run().generation(), 3);
+}
