@@ -298,10 +298,8 @@ mod tests {
     }
 
     fn task(plan: &Plan, index: NodeIndex) -> &PlannedTask {
-        match &plan.node(index).unwrap().kind {
-            PlanKind::Task(task) => task,
-            other => panic!("{other:?}"),
-        }
+        let PlanKind::Task(task) = &plan.node(index).unwrap().kind else { panic!("a task") };
+        task
     }
 
     #[test]
@@ -344,9 +342,11 @@ labels: {team: outer, run: nightly}",
 
     #[test]
     fn joins_have_their_rules_and_windows() {
-        let map = |yaml: &str| match plan(yaml).nodes()[0].kind.clone() {
-            PlanKind::Map { form, concurrency, rule, .. } => (form, concurrency, rule),
-            other => panic!("{other:?}"),
+        let map = |yaml: &str| {
+            let PlanKind::Map { form, concurrency, rule, .. } = plan(yaml).nodes()[0].kind.clone() else {
+                panic!("a map")
+            };
+            (form, concurrency, rule)
         };
         let all = JoinRule::All(OnError::Stop);
         assert_eq!(map("map: {task: m/a}"), (MapForm::Each, CONCURRENCY_DEFAULT, all));
