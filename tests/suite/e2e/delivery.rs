@@ -13,7 +13,7 @@ use lovage::protocol::record;
 use rustix::process::Signal;
 
 use super::{server, signature, task_id};
-use crate::support::eventually::eventually;
+use crate::support::eventually::eventually as in_time;
 use crate::support::guests;
 use crate::support::process::{PATIENCE, eventually};
 
@@ -73,7 +73,7 @@ async fn a_thousand_tasks_survive_a_killed_host() {
     assert_eq!(heard.keys().cloned().collect::<HashSet<TaskId>>(), ids);
     assert!(heard.values().flatten().all(|end| matches!(end, End::Succeeded(_))));
     // What was heard may be stored a moment later.
-    let stored = eventually("all records are stored", || async {
+    let stored = in_time("all records are stored", || async {
         let stored = client.broker().streams.read("lvg.default.res.*", Start::Sequence(1), false).await.unwrap();
         let stored: Vec<_> = stored.try_collect().await.unwrap();
         (stored.len() >= TASKS).then_some(stored)
