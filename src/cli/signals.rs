@@ -7,26 +7,51 @@ use super::Fault;
 
 /// Waits for ctrl-c or a request to terminate, then fires `stop`. A second one ends the process at once.
 pub(super) async fn stop_when_asked(stop: CancellationToken) -> Result<(), Fault> {
-    asked().await?;
+    // One listening for both: a second signal that came between two listenings would be lost.
+    let mut signals = Signals::listen()?;
+    signals.next().await?;
     info!("stopping; once more to stop at once");
     stop.cancel();
-    asked().await?;
+    signals.next().await?;
     Err(Fault::platform("stopped before everything had ended"))
 }
 
+/// Requests to stop.
 #[cfg(unix)]
-async fn asked() -> Result<(), Fault> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|error| Fault::platform(format!("failed to listen for signals: {error}")));
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
 }
 
+#[cfg(unix)]
+impl Signals {
+    fn listen() -> Result<Self, Fault> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let listen =
+            |kind| signal(kind).map_err(|error| Fault::platform(format!("failed to listen for signals: {error}")));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) -> Result<(), Fault> {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+        Ok(())
+    }
+}
+
+/// Requests to stop.
 #[cfg(not(unix))]
-async fn asked() -> Result<(), Fault> {
-    tokio::signal::ctrl_c().await.map_err(|error| Fault::platform(format!("failed to listen for ctrl-c: {error}")))
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn listen() -> Result<Self, Fault> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> Result<(), Fault> {
+        tokio::signal::ctrl_c().await.map_err(|error| Fault::platform(format!("failed to listen for ctrl-c: {error}")))
+    }
 }
