@@ -17,6 +17,10 @@ pub const OPERATION_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long what was sent may take to leave the process: a healthy connection takes microseconds.
 const FLUSH_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long an answer may still take once the connection was made anew: what was not sent before is sent then. What the old
+/// connection had in flight is never answered, and waiting [`OPERATION_TIME_MAX`] for it would only keep whoever repeats it.
+const LATE_ANSWER_TIME_MAX: Duration = Duration::from_millis(500);
+
 /// What is known of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Connection {
@@ -62,7 +66,13 @@ impl Link {
         if let Some(headers) = headers {
             request = request.headers(headers);
         }
-        match tokio::time::timeout(OPERATION_TIME_MAX, self.client.send_request(subject.to_owned(), request)).await {
+        let answer = self.client.send_request(subject.to_owned(), request);
+        let answered = tokio::select! {
+            biased;
+            answered = tokio::time::timeout(OPERATION_TIME_MAX, answer) => answered,
+            () = self.made_anew() => return Err(Error::Unavailable(format!("{subject}: the connection was lost"))),
+        };
+        match answered {
             Ok(Ok(message)) => Ok(message),
             Ok(Err(error)) => Err(match error.kind() {
                 RequestErrorKind::NoResponders => Error::NotFound(subject.to_owned()),
@@ -72,6 +82,17 @@ impl Link {
             }),
             Err(_) => Err(self.silence(subject)),
         }
+    }
+
+    /// Returns when the connection was lost and made anew, and late answers have had their time.
+    async fn made_anew(&self) {
+        let mut connection = self.connection.clone();
+        let before = connection.borrow().reconnects;
+        if connection.wait_for(|now| now.connected && now.reconnects != before).await.is_err() {
+            // Nothing more is told of the connection.
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LATE_ANSWER_TIME_MAX).await;
     }
 
     /// Asks the JetStream API (`$JS.API.` before `verb`).

@@ -92,15 +92,13 @@ async fn assert_each_once(client: &Client, run: &RunId) {
     let records = client.run_records(run, false).await.unwrap();
     let records: Vec<_> = records.try_collect().await.unwrap();
     let mut outcomes: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    let (mut starts, mut ends) = (0, 0);
     for record in &records {
-        match &record.record.event {
-            Event::Outcome { step, attempt, .. } => outcomes.entry(step.to_string()).or_default().push(*attempt),
-            Event::Start(_) => starts += 1,
-            Event::End { .. } => ends += 1,
-            _ => {}
+        if let Event::Outcome { step, attempt, .. } = &record.record.event {
+            outcomes.entry(step.to_string()).or_default().push(*attempt);
         }
     }
+    let starts = records.iter().filter(|record| matches!(record.record.event, Event::Start(_))).count();
+    let ends = records.iter().filter(|record| matches!(record.record.event, Event::End { .. })).count();
     assert_eq!((starts, ends), (1, 1));
     assert_eq!(outcomes.remove("0-1"), Some(vec![1]), "the body");
     assert_eq!(outcomes.len(), MEMBERS);
