@@ -327,3 +327,50 @@ fn a_run_is_retried_as_often_as_it_fails() {
     assert_eq!((world.attempts("0-1"), world.attempts("0-0")), (vec![1, 2, 3, 4], vec![1]));
     assert_eq!(world.run().generation(), 3);
 }
+
+#[test]
+fn a_word_of_an_attempt_that_is_over_changes_nothing() {
+    use lovage::model::Failure;
+    use lovage::workflow::journal::Outcome;
+    let mut world = world("chain: [{task: canvas/flaky, retry: {attempts: 3, jitter: false}}, {wait: go}]", 0);
+    world.play();
+    let (before, waiting) = (world.run().outstanding_of(), world.run().waiting());
+    for (attempt, outcome) in
+        [(1, Outcome::Succeeded(Datum::null())), (9, Outcome::Failed(Failure::new(Kind::Trap, "from nowhere")))]
+    {
+        let step = StepId::root().child(0);
+        let event = Event::Outcome { step, attempt, outcome };
+        assert!(world.record(&root_id(), &format!("late.{attempt}"), event));
+        world.play();
+    }
+    assert_eq!((world.run().outstanding_of(), world.run().waiting()), (before, waiting));
+    signal(&mut world, "a", "go", &json!(7));
+    world.play();
+    assert_eq!(output(&world), json!(7));
+}
+
+/// What a run asks for, without changing it.
+trait OutstandingOf {
+    fn outstanding_of(&self) -> Vec<Effect>;
+}
+
+impl OutstandingOf for lovage::workflow::Run {
+    fn outstanding_of(&self) -> Vec<Effect> {
+        // The watchdog moves with each look at it, and says nothing of a step.
+        let timer = |effect: &Effect| matches!(effect, Effect::StartTimer { .. });
+        self.clone().outstanding().into_iter().filter(|effect| !timer(effect)).collect()
+    }
+}
+
+#[test]
+fn a_timer_of_an_earlier_life_is_none_of_this_one() {
+    let mut world = world("chain: [{sleep: 5s}, {task: canvas/mended}]", 0);
+    world.play();
+    world.mended = true;
+    world.record(&root_id(), "retry.0", Event::Retry);
+    let timer: lovage::workflow::timer::TimerId = "0-0.sleep0".parse().unwrap();
+    world.record(&root_id(), "timer.again", Event::Timer(timer));
+    world.play();
+    assert_eq!(output(&world), json!("mended"));
+    assert_eq!(world.run().generation(), 1);
+}

@@ -87,7 +87,6 @@ async fn a_chord_of_a_thousand_survives_the_kill_of_everyone() {
 }
 
 /// Every member and the body have exactly one outcome, of their first attempt; the run has one start and one end.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
 async fn assert_each_once(client: &Client, run: &RunId) {
     let records = client.run_records(run, false).await.unwrap();
     let records: Vec<_> = records.try_collect().await.unwrap();
