@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::Rejection;
+use super::{Rejection, versioned};
 use crate::model::{Digest, FlowName, Timestamp, Version};
 
 /// The version of the form that this code writes.
@@ -38,17 +38,7 @@ impl FlowRecord {
     /// # Errors
     /// Anything that is not a record of a version that this code knows.
     pub fn decode(body: &Bytes) -> Result<Self, Rejection> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            v: u32,
-        }
-        let wrong = |error| Rejection::new("flow record", error);
-        let Versioned { v } = serde_json::from_slice(body).map_err(wrong)?;
-        if v > RECORD_VERSION {
-            let problem = format!("{v} is not version {RECORD_VERSION}, which this program reads: update it");
-            return Err(Rejection::new("flow record", problem));
-        }
-        serde_json::from_slice(body).map_err(wrong)
+        versioned::read("flow record", RECORD_VERSION, body)
     }
 }
 

@@ -11,6 +11,7 @@ pub mod step;
 pub mod stream;
 pub mod subject;
 pub mod task;
+pub(crate) mod versioned;
 
 pub use headers::Headers;
 pub use stream::Stream;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::Rejection;
+use super::{Rejection, versioned};
 use crate::model::ModuleRecord;
 use crate::model::module::RECORD_VERSION;
 
@@ -17,16 +17,7 @@ pub fn encode(record: &ModuleRecord) -> Bytes {
 /// # Errors
 /// Anything that is not a record of a version that this code knows.
 pub fn decode(body: &Bytes) -> Result<ModuleRecord, Rejection> {
-    #[derive(serde::Deserialize)]
-    struct Versioned {
-        v: u32,
-    }
-    let Versioned { v } = serde_json::from_slice(body).map_err(|error| Rejection::new("module record", error))?;
-    if v != RECORD_VERSION {
-        let problem = format!("{v} is not version {RECORD_VERSION}, which this program reads: update it");
-        return Err(Rejection::new("module record", problem));
-    }
-    serde_json::from_slice(body).map_err(|error| Rejection::new("module record", error))
+    versioned::read("module record", RECORD_VERSION, body)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{FlowName, Kind, RunId, StepId, Tenant, Timestamp, Version};
-use crate::protocol::Rejection;
+use crate::protocol::{Rejection, versioned};
 use crate::workflow::journal::{End, Ending, Parent, Start};
 use crate::workflow::run;
 
@@ -242,17 +242,7 @@ impl Entry {
     /// # Errors
     /// A newer version, named as such, and what is no entry.
     pub fn decode(body: &Bytes) -> Result<Self, Rejection> {
-        #[derive(Deserialize)]
-        struct Versioned {
-            v: u32,
-        }
-        let wrong = |error| Rejection::new("index entry", error);
-        let Versioned { v } = serde_json::from_slice(body).map_err(wrong)?;
-        if v > ENTRY_VERSION {
-            let problem = format!("{v} is not version {ENTRY_VERSION}, which this program reads: update it");
-            return Err(Rejection::new("index entry", problem));
-        }
-        serde_json::from_slice(body).map_err(wrong)
+        versioned::read("index entry", ENTRY_VERSION, body)
     }
 }
 
