@@ -11,7 +11,7 @@ use crate::model::{Datum, Digest, RunId, StepId, Timestamp};
 use crate::store::run_values;
 use crate::workflow::journal::{End, Start};
 use crate::workflow::run::{Change, RunState, Skipped, StepState, Stop, Waiting};
-use crate::workflow::{Event, Record, Run};
+use crate::workflow::{Event, Record, Run, wire};
 
 /// A run, folded as far as its records were read.
 pub struct RunView {
@@ -189,18 +189,11 @@ impl Client {
     }
 
     /// The core reads documents as a whole.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
     async fn with_document(&self, run: &RunId, mut record: Record) -> Result<Record, Error> {
-        use crate::workflow::journal::Outcome;
-        match &mut record.event {
-            Event::Start(start) if !start.document.elsewhere().is_empty() => {
-                let document = self.whole(run, &start.document).await?;
-                Arc::make_mut(start).document = document;
-            }
-            Event::Outcome { outcome: Outcome::Replaced(document), .. } if !document.elsewhere().is_empty() => {
-                *document = self.whole(run, document).await?;
-            }
-            _ => {}
+        if let Some(document) = wire::document_mut(&mut record.event)
+            && !document.elsewhere().is_empty()
+        {
+            *document = self.whole(run, document).await?;
         }
         Ok(record)
     }
@@ -227,7 +220,7 @@ impl RunRecord {
         let Record { sequence, time, bytes, event } = &self.record;
         let body = match event {
             Event::Outcome { outcome, .. } => format!("{outcome:?}").into(),
-            other => crate::workflow::wire::encode(other)
+            other => wire::encode(other)
                 .and_then(|(_, body)| serde_json::from_slice(&body).ok())
                 .unwrap_or(serde_json::Value::Null),
         };

@@ -144,6 +144,13 @@ impl Performer {
         }
     }
 
+    /// A value with all its parts in place; `None` where it cannot be had.
+    pub(super) async fn whole(&self, value: &Datum) -> Option<Datum> {
+        let load = || run_values::whole(&self.shared.broker, &self.tenant, &self.run, value);
+        let text = insist("load a document", load).await.ok()?;
+        Datum::parse(&text).ok()
+    }
+
     /// Stores a timer's schedule, in place of the one that is there.
     pub(super) async fn start_timer(&self, timer: &TimerId, due: Timestamp) {
         let target = RecordName::Timer(timer.clone()).subject(&self.tenant, &self.run);

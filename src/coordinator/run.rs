@@ -19,7 +19,7 @@ use super::listing::Listing;
 use super::perform::{Performed, Performer, Work};
 use crate::broker::Message;
 use crate::model::{RunId, Tenant, Timestamp};
-use crate::workflow::journal::{Decision, Pins, RunLimits, Start};
+use crate::workflow::journal::{Decision, Pins, RunLimits};
 use crate::workflow::run::Stop;
 use crate::workflow::timer::{Purpose, TimerId};
 use crate::workflow::wire::{self, RecordName};
@@ -202,32 +202,26 @@ impl Actor {
 
     /// A run from its start record.
     async fn new_run(&mut self, event: Event, remembering: bool) -> Result<Run, Folding> {
-        let Event::Start(start) = event else { return Err(broken("the journal does not begin with its start")) };
+        let Event::Start(start) = self.with_document(event).await? else {
+            return Err(broken("the journal does not begin with its start"));
+        };
         if start.run != self.performer.run {
             return Err(broken("the start record names another run"));
         }
-        let start = self.whole_document(start).await?;
         self.performer.pins = Arc::new(start.pins.clone());
         self.performer.limits = start.limits;
         let run = if remembering { Run::remembering(&start) } else { Run::new(&start) };
         run.map_err(|stop| halted(&stop))
     }
 
-    /// The start with its document, which a run needs in memory.
-    async fn whole_document(&self, mut start: Arc<Start>) -> Result<Arc<Start>, Folding> {
-        if !start.document.elsewhere().is_empty() {
-            let mut parts = Vec::new();
-            for part in start.document.elsewhere() {
-                let bytes = self.performer.load(part).await.ok_or_else(|| broken("its document is gone"))?;
-                parts.push((part.digest, bytes));
-            }
-            let part = |wanted: &crate::model::Digest| {
-                parts.iter().find(|(digest, _)| digest == wanted).map(|(_, bytes)| bytes)
-            };
-            let document = start.document.whole(part).map_err(|_| broken("its document is gone"))?;
-            Arc::make_mut(&mut start).document = document;
+    /// The event with its document, which the core reads in memory.
+    async fn with_document(&self, mut event: Event) -> Result<Event, Folding> {
+        if let Some(document) = wire::document_mut(&mut event)
+            && !document.elsewhere().is_empty()
+        {
+            *document = self.performer.whole(document).await.ok_or_else(|| broken("its document is gone"))?;
         }
-        Ok(start)
+        Ok(event)
     }
 
     /// Folds records that follow those that were folded, and does what follows from them.
@@ -256,9 +250,7 @@ impl Actor {
 
     /// Folds one record. Says what follows from it, and whether that may have been done before.
     async fn fold_one(&mut self, message: &Message, ask: bool) -> Result<(Vec<Effect>, bool), Folding> {
-        let event = decode(message)?;
-        let event =
-            if let Event::Start(start) = event { Event::Start(self.whole_document(start).await?) } else { event };
+        let event = self.with_document(decode(message)?).await?;
         let bytes = message.payload.len().saturating_add(message.subject.len());
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         let record = Record { sequence: message.sequence, time: message.time, bytes, event };

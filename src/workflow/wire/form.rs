@@ -247,6 +247,23 @@ pub(super) fn read_end(body: &Bytes) -> Result<End, Rejection> {
     Ok(End { result, compensation_failures: form.compensation_failures })
 }
 
+pub(super) fn document_mut(event: &mut Event) -> Option<&mut Datum> {
+    match event {
+        Event::Start(start) => Some(&mut Arc::make_mut(start).document),
+        Event::Outcome { outcome: Outcome::Replaced(document), .. } => Some(document),
+        Event::Outcome { .. }
+        | Event::Timer(_)
+        | Event::Decided { .. }
+        | Event::Child { .. }
+        | Event::Signal { .. }
+        | Event::Cancel { .. }
+        | Event::Pause
+        | Event::Resume
+        | Event::Retry
+        | Event::End { .. } => None,
+    }
+}
+
 pub(super) fn values_mut(event: &mut Event) -> Vec<&mut Datum> {
     fn documents(pins: &mut Pins) -> impl Iterator<Item = &mut Datum> {
         pins.flows.values_mut().map(|flow| &mut flow.document)

@@ -117,6 +117,12 @@ fn check_version(headers: &Headers) -> Result<(), Rejection> {
     }
 }
 
+/// The document of an event, which the core reads whole: what of it stands elsewhere is put in its place before the event is
+/// folded.
+pub fn document_mut(event: &mut Event) -> Option<&mut Datum> {
+    form::document_mut(event)
+}
+
 /// The values that a record holds, so that those which are too large for it can be moved elsewhere.
 pub fn values_mut(event: &mut Event) -> Vec<&mut Datum> {
     form::values_mut(event)

@@ -58,3 +58,15 @@ async fn values_are_carried_to_a_child_and_back() {
     let run = rig.client.start(Order::new(outer).with_input(large.clone())).await.unwrap();
     assert_eq!(rig.output(&run).await, large);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_large_flow_that_is_handed_back_is_read_from_the_object_store() {
+    let rig = Rig::memory().await;
+    let _coordinator = rig.coordinator("c1").await;
+    let (_host, _) = rig.host().await;
+    let document = json!({"task": "canvas/flow", "input": {"value": "w".repeat(300_000)}});
+    let run = rig.start(document, None).await;
+    assert_eq!(rig.output(&run).await.len(), 300_002);
+    // It is read the same by those who show the run.
+    assert!(rig.client.view_run(&run).await.unwrap().end().is_some());
+}

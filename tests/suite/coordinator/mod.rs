@@ -253,6 +253,7 @@ async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message
         StepEnd::Succeeded(Value::Inline(bytes)) => {
             StepEnd::Succeeded(values::put(broker, shelf, bytes).await.unwrap())
         }
+        StepEnd::Replaced(Value::Inline(bytes)) => StepEnd::Replaced(values::put(broker, shelf, bytes).await.unwrap()),
         other => other,
     };
     commit(broker, &subject.tenant, &key, end).await;
