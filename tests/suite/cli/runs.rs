@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::eventually_there;
 use crate::support::platform::{Cli, Ended, shared};
-use crate::support::process::eventually;
 
 /// A flow document in a file of its own.
 struct File {
@@ -41,7 +41,7 @@ fn detached(cli: &Cli, args: &[&str]) -> String {
 
 /// The run's report, once it is in this state.
 fn report(cli: &Cli, run: &str, state: &str) -> Value {
-    eventually(state, || {
+    eventually_there(state, || {
         let report = cli.run(&["runs", "show", run, "--json"]).json();
         (report["state"] == state).then_some(report)
     })
@@ -117,7 +117,7 @@ fn a_signal_lets_a_run_go_on_and_a_wrong_one_is_refused() {
     let dev = shared();
     let flow = file("chain: [{wait: approve}, {task: hello/add, args: [1]}]");
     let run = detached(&dev.cli, &[flow.name()]);
-    let waiting = eventually("it waits for its signal", || {
+    let waiting = eventually_there("it waits for its signal", || {
         let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
         let steps = report["steps"].as_array().cloned().unwrap_or_default();
         steps.iter().any(|step| step["waits"] == "for the signal approve").then_some(report)
@@ -155,7 +155,7 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     let run = detached(&dev.cli, &[flow.name()]);
     assert_eq!(dev.cli.run(&["runs", "pause", &run]).code, 0);
     assert_eq!(dev.cli.run(&["runs", "signal", &run, "go"]).code, 0);
-    eventually("its task is held", || {
+    eventually_there("its task is held", || {
         let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
         let held = report["steps"].as_array()?.iter().any(|step| step["waits"] == "for the run to be resumed");
         (held && report["state"] == "paused").then_some(())
