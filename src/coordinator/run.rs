@@ -90,6 +90,8 @@ impl Actor {
         shared.metrics.in_memory.inc();
         let mut batch = Vec::new();
         let mut last = Instant::now();
+        // Heard while the door waits for records.
+        let behind = Arc::clone(&door.missed);
         loop {
             let idle = self.idle_after(&shared);
             let wake = self.watchdog_in().map_or(last + idle, |wait| (Instant::now() + wait).min(last + idle));
@@ -99,7 +101,7 @@ impl Actor {
                         break;
                     }
                 }
-                () = door.missed.rung() => {}
+                () = behind.rung() => {}
                 () = tokio::time::sleep_until(wake) => {
                     if self.watchdog_in().is_some_and(|wait| wait.is_zero()) {
                         self.store_watchdog().await;
