@@ -12,6 +12,7 @@ mod fault;
 mod flow;
 mod host;
 mod input;
+mod inspect;
 mod module;
 mod output;
 mod run;
