@@ -25,7 +25,12 @@ const LANGUAGES: [Language; 8] = [
     Language { guest: "table-zig", contract: Contract::Command, panic: Kind::Trap, last_words: "panic: as asked" },
     Language { guest: "table-assemblyscript", contract: Contract::Command, panic: Kind::Trap, last_words: "as asked" },
     Language { guest: "table-javascript", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
-    Language { guest: "table-python", contract: Contract::Typed, panic: Kind::Trap, last_words: "RuntimeError: as asked" },
+    Language {
+        guest: "table-python",
+        contract: Contract::Typed,
+        panic: Kind::Trap,
+        last_words: "RuntimeError: as asked",
+    },
     Language { guest: "table-rust", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
     Language { guest: "table-sdk", contract: Contract::Task, panic: Kind::Trap, last_words: "as asked" },
 ];
