@@ -22,6 +22,9 @@ use crate::model::Contract;
 /// The largest artifact: 43 MB were measured for a module of 12 MB.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
 
+/// Open files of the child: its three pipes, and what the system's libraries look at when they start.
+const OPEN_FILES_MAX: u64 = 32;
+
 /// What is read of the compiler's complaints.
 const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
 
@@ -181,6 +184,9 @@ fn memory_peak(status: &str) -> Option<u64> {
 fn limit(cpu_seconds: u64, memory_bytes: u64) -> rustix::io::Result<()> {
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
     setrlimit(Resource::Core, both(0))?;
+    // It writes to a pipe, and opens next to nothing.
+    setrlimit(Resource::Fsize, both(0))?;
+    setrlimit(Resource::Nofile, both(OPEN_FILES_MAX))?;
     setrlimit(Resource::Cpu, both(cpu_seconds))?;
     setrlimit(Resource::As, both(memory_bytes))
 }

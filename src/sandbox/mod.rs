@@ -28,6 +28,7 @@ mod output;
 mod preview1;
 mod rejection;
 mod run;
+mod slots;
 mod stdio;
 mod task;
 mod trap;
@@ -42,7 +43,6 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -55,7 +55,7 @@ pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
 
-use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Timestamp};
+use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Tenant, Timestamp};
 use load::Inner;
 use module::Linked;
 use run::Ending;
@@ -121,7 +121,7 @@ impl Sandbox {
     /// # Errors
     /// A rejection if `describe` fails, or names what cannot be a task; or if no function can be one.
     pub async fn describe(&self, module: &Arc<Module>) -> Result<Vec<TaskDescription>, Error> {
-        let permit = self.slot().await?;
+        let permit = self.inner.slots.take(&Tenant::default_tenant()).await?;
         let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
         self.on_own_threads(async move {
             let pre = match &module.linked {
@@ -151,7 +151,7 @@ impl Sandbox {
     pub async fn invoke(&self, module: Arc<Module>, mut invocation: Invocation) -> Report {
         let (cancel, handed_over) = (invocation.cancel.clone(), Instant::now());
         let permit = tokio::select! {
-            permit = self.slot() => permit,
+            permit = self.inner.slots.take(&invocation.attempt.tenant) => permit,
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
@@ -183,12 +183,8 @@ impl Sandbox {
             loaded: self.inner.loaded.load(Ordering::Relaxed),
             hot_modules,
             hot_bytes,
-            slots_free: self.inner.slots.available_permits(),
+            slots_free: self.inner.slots.free(),
         }
-    }
-
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.inner.slots).acquire_owned().await.map_err(|_| Error::Stopped)
     }
 
     /// Runs work on the sandbox's threads; it ends when its caller goes.

@@ -7,5 +7,6 @@ mod coordinator;
 mod delivery;
 mod differential;
 mod e2e;
+mod hostile;
 mod sandbox;
 mod support;
