@@ -113,7 +113,7 @@ impl Actor {
                 }
             }
             last = Instant::now();
-            let missed = door.missed.take();
+            let missed = behind.take();
             self.take_safely(std::mem::take(&mut batch), missed).await;
         }
         let missed = door.missed.take();

@@ -75,7 +75,7 @@ impl Guest {
                 wasi.env("LOVAGE_ATTEMPT", attempt.attempt.to_string());
                 wasi.env("LOVAGE_DEADLINE_MS", limits.attempt_timeout.as_millis().to_string());
             }
-            Contract::Task => {
+            Contract::Task | Contract::Typed => {
                 wasi.stdin(MemoryInputPipe::new(Bytes::new())).stdout(stdout.clone());
             }
         }

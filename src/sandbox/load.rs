@@ -131,7 +131,7 @@ impl Inner {
         }
         let permit = self.compilers.acquire().await.map_err(|_| Error::Stopped)?;
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let artifact = compile::compile(&self.config.compiler, contract, &wasm).await?;
+        let (artifact, compilation) = compile::compile(&self.config.compiler, contract, &wasm).await?;
         drop(permit);
         self.blocking(move |inner| {
             inner.artifacts.store(&digest, contract, &artifact)?;
@@ -140,7 +140,8 @@ impl Inner {
                 doing: "load a module",
                 message: "its artifact is gone as soon as it was stored".to_owned(),
             })?;
-            let module = Arc::new(inner.linkers.link(digest, contract, &code, bytes)?);
+            let module = inner.linkers.link(digest, contract, &code, bytes)?;
+            let module = Arc::new(module.compiled_with(compilation));
             inner.lock_hot().keep(Arc::clone(&module));
             Ok(module)
         })

@@ -3,7 +3,7 @@
 //! What a guest does, however it ends, is a [`Report`]; what the world does is an [`Error`]; a module that is no good is a
 //! [`Rejection`]. Reading order: [`inspect`](inspect()) looks at an upload, `compile` turns it into machine code in a child
 //! process, `artifact` keeps that on disk, `module` links it, `guest` is the state beside an instance, `run` calls it, and
-//! `command` and `task` are the contracts.
+//! `command`, `task` and `typed` are the contracts.
 //!
 //! **Invariant:** no guest code runs on a thread of the caller, and none before every limit of its store is set.
 //! **Invariant:** no instance serves two invocations.
@@ -32,6 +32,11 @@ mod slots;
 mod stdio;
 mod task;
 mod trap;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what does not go together is one thing, whatever the kinds of the two"
+)]
+mod typed;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -41,7 +46,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use compile::compile_child;
+pub use compile::{Compilation, compile_child};
 pub use config::{Compiler, Config};
 pub use error::Error;
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
@@ -110,15 +115,20 @@ impl Sandbox {
         self.on_own_threads(async move { inner.from_bytes(digest, bytes).await }).await
     }
 
-    /// What a module of the SDK's contract says of its tasks; a command describes none.
+    /// What a module of the SDK's contract says of its tasks, or what the functions of a typed component are; a command
+    /// describes none.
     ///
     /// # Errors
-    /// A rejection if `describe` fails, or names what cannot be a task.
+    /// A rejection if `describe` fails, or names what cannot be a task; or if no function can be one.
     pub async fn describe(&self, module: &Arc<Module>) -> Result<Vec<TaskDescription>, Error> {
         let permit = self.inner.slots.take(&Tenant::default_tenant()).await?;
         let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
         self.on_own_threads(async move {
-            let Linked::Task(pre) = &module.linked else { return Ok(Vec::new()) };
+            let pre = match &module.linked {
+                Linked::Task(pre) => pre,
+                Linked::Typed(_, functions) => return Ok(functions.descriptions()?),
+                Linked::Command(_) | Linked::CommandComponent(_) => return Ok(Vec::new()),
+            };
             let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
             let mut store =

@@ -19,5 +19,6 @@ mod exec_flows;
 mod flows;
 mod guests;
 mod modules;
+mod new;
 mod runs;
 mod uploads;
