@@ -20,4 +20,5 @@ mod guests;
 mod modules;
 mod new;
 mod runs;
+mod scripts;
 mod uploads;
