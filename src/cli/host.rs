@@ -104,7 +104,7 @@ impl HostArgs {
             Ok(host.and(mover)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
-        status::beside(work, listener, status, &stop).await
+        status::beside(Box::pin(work), listener, status, &stop).await
     }
 }
 

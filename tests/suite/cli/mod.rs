@@ -12,6 +12,7 @@
 //! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod deploy;
 mod example_flows;
 mod exec;
 mod exec_flows;
