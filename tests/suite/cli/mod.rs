@@ -21,4 +21,5 @@ mod guests;
 mod modules;
 mod new;
 mod runs;
+mod scripts;
 mod uploads;
