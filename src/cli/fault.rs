@@ -113,7 +113,10 @@ impl From<client::Error> for Fault {
             | Error::RunEnded { .. }
             | Error::SignalUnknown { .. }
             | Error::FlowVersionTaken { .. }
+            | Error::Unfit(_)
             | Error::Refused(_) => usage,
+            Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),
+            Error::ScheduleThere(_) => usage.hint("change it with --replace, or remove it with `lovage schedule rm`"),
             Error::RunCancelled(_) => Self::failed(&Failure::new(Kind::Cancelled, error.to_string())),
             Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) | Error::RunClosed(_) => {
                 Self::platform(format!("failed to {error}"))

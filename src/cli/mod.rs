@@ -17,6 +17,7 @@ mod output;
 mod run;
 mod runs;
 mod sandbox;
+mod schedule;
 mod signals;
 mod status;
 mod submit;
@@ -77,6 +78,9 @@ enum Command {
     /// List, show and control runs.
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Start tasks and flows again and again, or once at a time.
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -127,6 +131,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,
+        Command::Schedule(schedule) => Box::pin(schedule.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -22,6 +22,7 @@ mod runs;
 mod runs_control;
 mod runs_list;
 mod runs_view;
+mod schedules;
 mod state;
 mod submit;
 
@@ -35,13 +36,16 @@ pub use modules::Upload;
 pub use runs::{Order, RunRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
 pub use runs_view::{RunView, StepView};
+pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
 pub use submit::Place;
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
+use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, RunId, SignalName, TaskId, TaskName, TaskRef, Tenant, Version,
+    Failure, FlowName, ModuleName, ModuleRecord, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef, Tenant,
+    Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -163,6 +167,15 @@ pub enum Error {
         /// What is wrong with it.
         rejection: Rejection,
     },
+    /// There is no schedule of this name.
+    #[error("find schedule {0}: there is none")]
+    ScheduleNotFound(ScheduleName),
+    /// There is a schedule of this name.
+    #[error("create schedule {0}: there is one of this name")]
+    ScheduleThere(ScheduleName),
+    /// A schedule cannot have its slots as it was asked.
+    #[error("schedule {0}")]
+    Unfit(#[from] Unfit),
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),

@@ -7,6 +7,7 @@ pub mod headers;
 pub mod module;
 pub mod note;
 pub mod record;
+pub mod schedule;
 pub mod step;
 pub mod stream;
 pub mod subject;

@@ -41,6 +41,8 @@ pub enum Stream {
     Index,
     /// Versions of flows: `lvg.*.flow.>`.
     Flow,
+    /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
+    Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
     Coordination,
 }
@@ -93,7 +95,7 @@ impl Stream {
     #[must_use]
     pub fn all(tenant: &Tenant) -> Vec<Self> {
         let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
-        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Coordination];
+        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Recurring, Self::Coordination];
         [Self::Task(tenant.clone())].into_iter().chain(shared).chain(runs).collect()
     }
 
@@ -118,6 +120,7 @@ impl Stream {
             "run" | "timer" => Some(Self::Journal),
             "index" => Some(Self::Index),
             "flow" => Some(Self::Flow),
+            "schedule" => Some(Self::Recurring),
             _ => None,
         }
     }
@@ -135,6 +138,7 @@ impl Stream {
             Self::Journal => "LVG_JOURNAL".to_owned(),
             Self::Index => "LVG_INDEX".to_owned(),
             Self::Flow => "LVG_FLOW".to_owned(),
+            Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -171,6 +175,7 @@ impl Stream {
             Self::Journal => Rules { subjects: below(&["run", "timer"]), ..Rules::scheduling() },
             Self::Index => Rules { subjects: below(&["index"]), ..Rules::current() },
             Self::Flow => Rules { subjects: below(&["flow"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
                 ..Rules::current()

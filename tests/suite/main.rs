@@ -8,4 +8,5 @@ mod delivery;
 mod differential;
 mod e2e;
 mod sandbox;
+mod schedules;
 mod support;

@@ -3,6 +3,7 @@
 //! | file | commands |
 //! |---|---|
 //! | `modules` | `lovage module ...` |
+//! | `schedules` | `lovage schedule ...`, and tasks for later |
 //! | `uploads` | files that are no module, or none that the platform runs |
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
@@ -19,4 +20,5 @@ mod flows;
 mod guests;
 mod modules;
 mod runs;
+mod schedules;
 mod uploads;
