@@ -6,6 +6,7 @@
 
 mod connect;
 mod coordinator;
+mod dead;
 mod dev;
 mod exec;
 mod fault;
@@ -70,6 +71,9 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// List, send again and drop tasks that have failed for good.
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Check and draw flow documents.
     #[command(subcommand)]
     Flow(flow::Flow),
@@ -128,6 +132,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,

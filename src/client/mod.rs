@@ -17,6 +17,7 @@
 
 mod call;
 mod cancel;
+mod dead;
 mod modules;
 mod runs;
 mod runs_control;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 
 pub use call::Watch;
+pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
 pub use runs::{Order, RunRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -167,6 +169,9 @@ pub enum Error {
         /// What is wrong with it.
         rejection: Rejection,
     },
+    /// There is no dead letter of this task: it has not failed for good, or was sent again or dropped.
+    #[error("find dead letter {0}: there is none (they are kept for two weeks)")]
+    LetterNotFound(TaskId),
     /// There is no schedule of this name.
     #[error("find schedule {0}: there is none")]
     ScheduleNotFound(ScheduleName),

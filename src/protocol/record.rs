@@ -91,7 +91,7 @@ fn read_failure(body: &Bytes) -> Result<Failure, Rejection> {
     serde_json::from_slice(body).map_err(|error| Rejection::new("failure", error))
 }
 
-fn encode_usage(usage: &Usage, headers: &mut Headers) {
+pub(super) fn encode_usage(usage: &Usage, headers: &mut Headers) {
     if usage.attempt == 0 {
         return;
     }
@@ -102,7 +102,7 @@ fn encode_usage(usage: &Usage, headers: &mut Headers) {
     headers.set(USAGE, text);
 }
 
-fn decode_usage(headers: &Headers) -> Result<Usage, Rejection> {
+pub(super) fn decode_usage(headers: &Headers) -> Result<Usage, Rejection> {
     let Some(text) = headers.value(USAGE) else { return decode_first_usage(headers) };
     let mut usage = Usage::default();
     for (name, value) in text.split_ascii_whitespace().filter_map(|pair| pair.split_once('=')) {

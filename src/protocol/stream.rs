@@ -17,6 +17,12 @@ pub const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Messages of logs or events that are kept, the oldest dropped first: about a gigabyte of short lines.
 pub const HISTORY_MESSAGES_MAX: u64 = 5_000_000;
 
+/// How long dead letters are kept: two weeks, so that a holiday loses none.
+pub const DEAD_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Dead letters that are kept, the oldest dropped first.
+pub const DEAD_MAX: u64 = 1_000_000;
+
 /// The window in which the server drops a message whose id it has seen.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
@@ -41,6 +47,8 @@ pub enum Stream {
     Index,
     /// Versions of flows: `lvg.*.flow.>`.
     Flow,
+    /// Tasks after their last failure: `lvg.*.dead.>`.
+    Dead,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
@@ -95,7 +103,7 @@ impl Stream {
     #[must_use]
     pub fn all(tenant: &Tenant) -> Vec<Self> {
         let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
-        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Recurring, Self::Coordination];
+        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Dead, Self::Recurring, Self::Coordination];
         [Self::Task(tenant.clone())].into_iter().chain(shared).chain(runs).collect()
     }
 
@@ -120,6 +128,7 @@ impl Stream {
             "run" | "timer" => Some(Self::Journal),
             "index" => Some(Self::Index),
             "flow" => Some(Self::Flow),
+            "dead" => Some(Self::Dead),
             "schedule" => Some(Self::Recurring),
             _ => None,
         }
@@ -138,6 +147,7 @@ impl Stream {
             Self::Journal => "LVG_JOURNAL".to_owned(),
             Self::Index => "LVG_INDEX".to_owned(),
             Self::Flow => "LVG_FLOW".to_owned(),
+            Self::Dead => "LVG_DEAD".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
@@ -175,6 +185,13 @@ impl Stream {
             Self::Journal => Rules { subjects: below(&["run", "timer"]), ..Rules::scheduling() },
             Self::Index => Rules { subjects: below(&["index"]), ..Rules::current() },
             Self::Flow => Rules { subjects: below(&["flow"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Dead => Rules {
+                subjects: below(&["dead"]),
+                per_subject: PerSubject::Last,
+                messages_max: Some(DEAD_MAX),
+                age_max: Some(DEAD_AGE_MAX),
+                ..Rules::history()
+            },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
@@ -285,7 +302,7 @@ mod tests {
             let rules = stream.rules();
             let may_drop = !rules.refuse_when_full && rules.messages_max.is_some();
             assert!(stream == Stream::Coordination || rules.subjects.iter().all(|subject| !subject.contains(CONTROL)));
-            assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event), "{stream:?}");
+            assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event | Stream::Dead), "{stream:?}");
         }
     }
 }

@@ -107,6 +107,7 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Journal
         | Stream::Index
         | Stream::Flow
+        | Stream::Dead
         | Stream::Recurring
         | Stream::Coordination => rules.messages_max,
     };

@@ -7,12 +7,14 @@
 //! | `uploads` | files that are no module, or none that the platform runs |
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
+//! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
 //! | `exec_flows` | `lovage exec` of flows |
 //! | `flows` | `lovage flow ...` |
 //! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod dead;
 mod example_flows;
 mod exec;
 mod exec_flows;

@@ -3,6 +3,7 @@
 
 mod cancel;
 mod chaos;
+mod dead;
 mod failures;
 mod races;
 mod rejections;
