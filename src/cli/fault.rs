@@ -115,6 +115,7 @@ impl From<client::Error> for Fault {
             | Error::FlowVersionTaken { .. }
             | Error::Unfit(_)
             | Error::LetterNotFound(_)
+            | Error::BatchNotFound(_)
             | Error::Refused(_) => usage,
             Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),
             Error::ScheduleThere(_) => usage.hint("change it with --replace, or remove it with `lovage schedule rm`"),

@@ -4,6 +4,7 @@
 //! **Invariant:** exit codes are 0 fine, 1 the task failed, 2 wrong use, 3 the platform could not.
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
+mod batch;
 mod connect;
 mod coordinator;
 mod dead;
@@ -65,6 +66,9 @@ enum Command {
     Call(task::Call),
     /// Submit a task and print its id.
     Send(task::Send),
+    /// List batches, and show how far they are.
+    #[command(subcommand)]
+    Batch(batch::Batches),
     /// Print the output of a task.
     Result(task::ResultArgs),
     /// Cancel a task.
@@ -129,6 +133,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Module(module) => Box::pin(module.run()).await,
         Command::Call(call) => Box::pin(call.run()).await,
         Command::Send(send) => Box::pin(send.run()).await,
+        Command::Batch(batch) => Box::pin(batch.run()).await,
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,

@@ -25,11 +25,18 @@ pub(super) struct Submit {
     pub(super) connect: Connect,
 
     #[command(flatten)]
-    options: TaskOptions,
+    pub(super) how: How,
+}
+
+/// How a task is called, and when.
+#[derive(Args)]
+pub(super) struct How {
+    #[command(flatten)]
+    pub(super) options: TaskOptions,
 
     /// Not before this much later, as in 90s or 2d.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
-    delay: Option<Duration>,
+    pub(super) delay: Option<Duration>,
 
     /// Not before this time: RFC 3339, or a local time of --zone.
     #[arg(long, value_name = "TIME")]
@@ -79,13 +86,26 @@ pub(super) struct TaskOptions {
 impl Submit {
     /// What to submit, and where.
     pub(super) fn signature(&self, now: Timestamp) -> Result<(Signature, Place), Fault> {
-        let mut signature = Signature::new(self.task.clone(), input::read(self.input.as_deref())?);
+        self.how.signature(self.task.clone(), self.input.as_deref(), now)
+    }
+}
+
+impl How {
+    /// What to submit, and where.
+    pub(super) fn signature(
+        &self,
+        task: TaskRef,
+        input: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Signature, Place), Fault> {
+        let mut signature = Signature::new(task, input::read(input)?);
         signature.options = self.options.options()?;
         signature.options.expires = self.options.expires.map(|expires| now.after(expires));
         Ok((signature, Place { queue: self.options.queue.clone(), due: self.due(now)?, ..Place::default() }))
     }
 
-    fn due(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+    /// When it is due, if not at once.
+    pub(super) fn due(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
         if let Some(delay) = self.delay {
             return Ok(Some(now.after(delay)));
         }

@@ -15,6 +15,7 @@
 //!
 //! **Invariant:** when a submit returns, the task is durable. **Invariant:** an unknown id is [`Error::NotFound`], never "pending".
 
+mod batch;
 mod call;
 mod cancel;
 mod dead;
@@ -32,6 +33,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
@@ -172,6 +174,9 @@ pub enum Error {
     /// There is no dead letter of this task: it has not failed for good, or was sent again or dropped.
     #[error("find dead letter {0}: there is none (they are kept for two weeks)")]
     LetterNotFound(TaskId),
+    /// There is no batch of this id.
+    #[error("find batch {0}: there is none (it is known for a week what was sent)")]
+    BatchNotFound(RunId),
     /// There is no schedule of this name.
     #[error("find schedule {0}: there is none")]
     ScheduleNotFound(ScheduleName),

@@ -68,13 +68,29 @@ impl Client {
         let module = self.resolve(&signature.task).await?;
         // The version is decided here: what is queued runs the code it was submitted for, retries too.
         signature.task.version = Some(module.version.clone());
+        let publish = self.message(id, signature, place, recheck).await?;
+        match self.broker.streams.publish(publish).await {
+            Ok(_) => Ok(()),
+            Err(broker::Error::Occupied { .. }) => Err(Error::Occupied(id.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The message that submits a task whose version is decided.
+    pub(super) async fn message(
+        &self,
+        id: &TaskId,
+        mut signature: Signature,
+        place: &Place,
+        recheck: bool,
+    ) -> Result<Publish, Error> {
         signature.input = self.input(signature.input).await?;
         if let Some(due) = place.due {
             self.check_due(due, &signature)?;
         }
         let (headers, payload) = TaskMessage { recheck, ..TaskMessage::first(signature) }.encode();
         let task = self.place(id, place);
-        let publish = match place.due {
+        Ok(match place.due {
             None => Publish { subject: task.task(), headers, payload, ..Publish::default() },
             Some(at) => Publish {
                 subject: subject::schedule(&self.tenant, id),
@@ -83,12 +99,7 @@ impl Client {
                 schedule: Some(Schedule { at, target: task.fire() }),
                 ..Publish::default()
             },
-        };
-        match self.broker.streams.publish(publish).await {
-            Ok(_) => Ok(()),
-            Err(broker::Error::Occupied { .. }) => Err(Error::Occupied(id.clone())),
-            Err(error) => Err(error.into()),
-        }
+        })
     }
 
     /// Refuses what would be due after it is over, or beyond what is kept for it.

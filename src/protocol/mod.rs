@@ -2,6 +2,7 @@
 //!
 //! **Invariant:** no IO. **Invariant:** whatever is read here may come from anyone: every reader returns a typed rejection.
 
+pub mod batch;
 pub mod dead;
 pub mod flow;
 pub mod headers;

@@ -23,6 +23,12 @@ pub const DEAD_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
 /// Dead letters that are kept, the oldest dropped first.
 pub const DEAD_MAX: u64 = 1_000_000;
 
+/// How long it is known of a batch what was sent: a week.
+pub const BATCH_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Batches that are known, the oldest dropped first.
+pub const BATCHES_MAX: u64 = 100_000;
+
 /// The window in which the server drops a message whose id it has seen.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
@@ -49,6 +55,8 @@ pub enum Stream {
     Flow,
     /// Tasks after their last failure: `lvg.*.dead.>`.
     Dead,
+    /// How far the sending of batches is: `lvg.*.batch.>`.
+    Batch,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
@@ -103,8 +111,8 @@ impl Stream {
     #[must_use]
     pub fn all(tenant: &Tenant) -> Vec<Self> {
         let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
-        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Dead, Self::Recurring, Self::Coordination];
-        [Self::Task(tenant.clone())].into_iter().chain(shared).chain(runs).collect()
+        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Recurring, Self::Coordination];
+        [Self::Task(tenant.clone())].into_iter().chain(shared).chain([Self::Dead, Self::Batch]).chain(runs).collect()
     }
 
     /// The stream that captures `subject` (which may hold wildcards behind its third token); `None` for what no stream captures.
@@ -129,6 +137,7 @@ impl Stream {
             "index" => Some(Self::Index),
             "flow" => Some(Self::Flow),
             "dead" => Some(Self::Dead),
+            "batch" => Some(Self::Batch),
             "schedule" => Some(Self::Recurring),
             _ => None,
         }
@@ -148,6 +157,7 @@ impl Stream {
             Self::Index => "LVG_INDEX".to_owned(),
             Self::Flow => "LVG_FLOW".to_owned(),
             Self::Dead => "LVG_DEAD".to_owned(),
+            Self::Batch => "LVG_BATCH".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
@@ -190,6 +200,13 @@ impl Stream {
                 per_subject: PerSubject::Last,
                 messages_max: Some(DEAD_MAX),
                 age_max: Some(DEAD_AGE_MAX),
+                ..Rules::history()
+            },
+            Self::Batch => Rules {
+                subjects: below(&["batch"]),
+                per_subject: PerSubject::Last,
+                messages_max: Some(BATCHES_MAX),
+                age_max: Some(BATCH_AGE_MAX),
                 ..Rules::history()
             },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
@@ -302,7 +319,11 @@ mod tests {
             let rules = stream.rules();
             let may_drop = !rules.refuse_when_full && rules.messages_max.is_some();
             assert!(stream == Stream::Coordination || rules.subjects.iter().all(|subject| !subject.contains(CONTROL)));
-            assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event | Stream::Dead), "{stream:?}");
+            assert_eq!(
+                may_drop,
+                matches!(stream, Stream::Log | Stream::Event | Stream::Dead | Stream::Batch),
+                "{stream:?}"
+            );
         }
     }
 }

@@ -7,6 +7,7 @@
 //! | `uploads` | files that are no module, or none that the platform runs |
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
+//! | `batches` | `lovage send --batch`, `lovage batch ...` |
 //! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
 //! | `exec_flows` | `lovage exec` of flows |
@@ -14,6 +15,7 @@
 //! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod batches;
 mod dead;
 mod example_flows;
 mod exec;
