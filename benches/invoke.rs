@@ -1,8 +1,8 @@
 //! What the sandbox costs over bare wasmtime: the same guests, the same engine settings, in one run.
 //!
 //! `cargo bench --bench invoke`. Guests that were built to `target/guests/*.wasm` are measured, too.
-//! A row has the guest's part (store, instance, call, drop) in the sandbox and in bare wasmtime, their ratio, and the way to
-//! the guests' threads and back.
+//! A row has what a call takes of a busy thread (store, instance, call, drop; in the sandbox also the taking of turns), in the
+//! sandbox and in bare wasmtime, their ratio, and the way to the guests' threads and back for one call at a time.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 use lovage::model::{Contract, Digest, Limits, Outcome, TaskName, Tenant, Timestamp};
-use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Sandbox, inspect};
+use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Sandbox, inspect};
 use tokio::sync::mpsc;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -144,42 +145,52 @@ impl Times {
     }
 }
 
+/// Calls that wait while one runs: the guests' thread never sleeps then, as that of the bare loop never does.
+const QUEUED: usize = 4;
+
+/// Calls whose mean is one measured value: calls that take turns have no time of their own.
+const BATCH: usize = 50;
+
+/// A call's share of the guests' thread that is at work all the time, then the way there and back for one call at a time.
 async fn sandboxed(sandbox: &Sandbox, module: &Arc<Module>, task: &TaskName) -> Outcomes<(Times, Times)> {
-    let (mut inside, mut around) = (Vec::new(), Vec::new());
     let (notes, _heard) = mpsc::channel(1);
-    for round in 0..WARM_UP + ROUNDS {
-        let invocation = Invocation {
-            attempt: Attempt {
-                task_id: "bench".to_owned(),
-                task: task.clone(),
-                tenant: Tenant::default_tenant(),
-                attempt: 1,
-                idempotency_key: "bench".to_owned(),
-                run_id: None,
-                step: None,
-                labels: Vec::new(),
-            },
-            input: Bytes::from_static(INPUT),
-            limits: Limits::default(),
-            manifest: Arc::default(),
-            now: Timestamp::from_millis(0),
-            notes: notes.clone(),
-            cancel: Cancel::default(),
-        };
+    let first = sandbox.invoke(Arc::clone(module), invocation(task, &notes)).await;
+    if let Outcome::Failed(failure) = &first.outcome {
+        println!("note: {failure}");
+    }
+    let calls = (0..WARM_UP + ROUNDS).map(|_| sandbox.invoke(Arc::clone(module), invocation(task, &notes)));
+    let ends: Vec<Instant> = stream::iter(calls).buffered(QUEUED).map(|_| Instant::now()).skip(WARM_UP).collect().await;
+    let share =
+        |batch: &[Instant]| Some(batch.last()?.duration_since(*batch.first()?) / u32::try_from(BATCH - 1).ok()?);
+    let inside = ends.chunks_exact(BATCH).filter_map(share).collect();
+    let mut around = Vec::new();
+    for _ in 0..ROUNDS / 10 {
         let began = Instant::now();
-        let report = sandbox.invoke(Arc::clone(module), invocation).await;
-        let took = began.elapsed();
-        if round == 0
-            && let Outcome::Failed(failure) = &report.outcome
-        {
-            println!("note: {failure}");
-        }
-        if round >= WARM_UP {
-            inside.push(report.duration);
-            around.push(took.saturating_sub(report.duration));
-        }
+        let report = sandbox.invoke(Arc::clone(module), invocation(task, &notes)).await;
+        around.push(began.elapsed().saturating_sub(report.duration));
     }
     Ok((Times::of(inside)?, Times::of(around)?))
+}
+
+fn invocation(task: &TaskName, notes: &mpsc::Sender<Note>) -> Invocation {
+    Invocation {
+        attempt: Attempt {
+            task_id: "bench".to_owned(),
+            task: task.clone(),
+            tenant: Tenant::default_tenant(),
+            attempt: 1,
+            idempotency_key: "bench".to_owned(),
+            run_id: None,
+            step: None,
+            labels: Vec::new(),
+        },
+        input: Bytes::from_static(INPUT),
+        limits: Limits::default(),
+        manifest: Arc::default(),
+        now: Timestamp::from_millis(0),
+        notes: notes.clone(),
+        cancel: Cancel::default(),
+    }
 }
 
 /// What a bare host would hold.
@@ -238,6 +249,7 @@ fn bare_wasmtime(contract: Contract, wasm: &[u8], task: &TaskName) -> Outcomes<T
                 Ok(())
             })
         }
+        Contract::Typed => return Err("no row measures a typed component".into()),
         Contract::CommandComponent | Contract::Task => {
             let component = wasmtime::component::Component::new(&engine, wasm)?;
             let mut linker = wasmtime::component::Linker::new(&engine);

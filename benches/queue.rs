@@ -1,6 +1,6 @@
 //! The queue cycle against a raw NATS loop of the same shape and durability, in one run.
 //!
-//! `cargo bench --bench queue`. Both cycles: publish with acknowledgement, pull, commit the result with "expected last sequence
+//! `cargo bench --bench queue`, or one side alone for a profiler: `-- raw` or `-- lovage`. Both cycles: publish with acknowledgement, pull, commit the result with "expected last sequence
 //! 0" and acknowledgement, double ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that.
 //! Rounds of both alternate, since machines are noisy; the median of each is compared.
 
@@ -29,6 +29,10 @@ use tokio_util::sync::CancellationToken;
 
 type Outcomes<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// That of the program, for both sides.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const IN_FLIGHT: usize = 64;
 const TASKS: usize = 10_000;
 const SEQUENTIAL: usize = 2_000;
@@ -43,19 +47,25 @@ async fn main() -> Outcomes<()> {
     let server = Server::start(plan).await?;
     let raw = Raw::start(&server.url()).await?;
     let lovage = Lovage::start(&server.url(), data.path()).await?;
+    let alone = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wants = |side: &str| alone.as_deref().is_none_or(|alone| alone == side);
     let (mut raw_rates, mut rates) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        raw_rates.push(rate(|| raw.call()).await?);
-        rates.push(rate(|| lovage.call()).await?);
+        if wants("raw") {
+            raw_rates.push(rate(|| raw.call()).await?);
+        }
+        if wants("lovage") {
+            rates.push(rate(|| lovage.call()).await?);
+        }
     }
     let (raw_rate, rate) = (median(&mut raw_rates), median(&mut rates));
     println!("cycle, tasks/s    raw {raw_rate:>8.0}   lovage {rate:>8.0}   ratio {:.2}", rate / raw_rate);
     let (mut raw_times, mut times) = (Vec::new(), Vec::new());
     for _ in 0..SEQUENTIAL / 100 {
-        for _ in 0..100 {
+        for _ in 0..if wants("raw") { 100 } else { 0 } {
             raw_times.push(timed(raw.call()).await?);
         }
-        for _ in 0..100 {
+        for _ in 0..if wants("lovage") { 100 } else { 0 } {
             times.push(timed(lovage.call()).await?);
         }
     }

@@ -252,7 +252,8 @@ fn manifest() -> impl Strategy<Value = Manifest> {
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {
-    let contract = proptest::sample::select(&[Contract::Command, Contract::CommandComponent, Contract::Task][..]);
+    let contract =
+        proptest::sample::select(&[Contract::Command, Contract::CommandComponent, Contract::Task, Contract::Typed][..]);
     let named = (name(), version(), digest(), option::of(digest()), any::<u64>());
     (named, contract, vec(description(), 0..3), manifest(), any::<i64>(), any::<bool>()).prop_map(
         |((name, version, digest, source_digest, size), contract, tasks, manifest, pushed_at, removed)| ModuleRecord {

@@ -4,6 +4,8 @@ mod failure;
 
 mod arguments;
 mod bytes;
+#[cfg(any(test, all(target_arch = "wasm32", feature = "heap")))]
+mod heap;
 mod output;
 mod schema;
 mod task;

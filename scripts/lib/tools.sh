@@ -8,7 +8,10 @@
 #                      and tests of Lovage look too
 #   need_rust_wasm     lets `cargo_wasm build ...` build for wasm32-unknown-unknown
 #   need_go            sets GO to a Go toolchain of at least GO_MIN
+#   need_zig           lets `wasm_zig -femit-bin=x.wasm x.zig` build a WASI command from Zig
 #   need_wasm_cc       lets `wasm_cc -o x.wasm x.c` build a WASI command from C
+#   use_rust_wasm, use_go, use_zig, use_node_modules, use_componentize_py
+#                      set up the environment so that a project made by `lovage new` builds: its ./build finds its tools
 #
 # Whatever is not the system's own goes to LOVAGE_TOOLS (default: lovage/tools in the user's cache folder): delete that
 # folder to start anew. Debian packages of the compiler for Rust guests are the one thing that is installed system-wide.
@@ -17,6 +20,9 @@ NATS_SERVER_MIN=2.14
 GO_MIN=1.21
 ZIG_VERSION=0.17.1
 GO_VERSION=1.27.3
+COMPONENTIZE_PY_VERSION=0.25.1
+# The npm packages of the templates, in the versions that these name.
+NODE_PACKAGES=(assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0 componentize-qjs@0.4.5 esbuild@0.28.2)
 
 LOVAGE_TOOLS="${LOVAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lovage/tools}"
 
@@ -102,6 +108,22 @@ need_go() {
   tools_export GO "$LOVAGE_TOOLS/go/bin/go"
 }
 
+need_zig() {
+  if [ "$(command -v zig >/dev/null && zig version)" = "$ZIG_VERSION" ]; then
+    TOOLS_ZIG=(zig)
+    return
+  fi
+  tools_locked zig tools_install_wheel zig "ziglang==$ZIG_VERSION"
+  TOOLS_ZIG=("$LOVAGE_TOOLS/zig/bin/python" -m ziglang)
+}
+
+# Compiles Zig to a WASI command; call need_zig before. Its standard library changes with every version, so that one is needed
+# and no other.
+wasm_zig() {
+  ZIG_GLOBAL_CACHE_DIR="${ZIG_GLOBAL_CACHE_DIR:-$LOVAGE_TOOLS/zig-cache}" ZIG_LOCAL_CACHE_DIR="$LOVAGE_TOOLS/zig-cache/local" \
+    "${TOOLS_ZIG[@]}" build-exe -target wasm32-wasi -O ReleaseSmall --stack 65536 "$@"
+}
+
 need_wasm_cc() {
   if command -v zig >/dev/null; then
     TOOLS_WASM_CC=(zig cc -target wasm32-wasi)
@@ -122,6 +144,46 @@ need_wasm_cc() {
 wasm_cc() {
   ZIG_GLOBAL_CACHE_DIR="${ZIG_GLOBAL_CACHE_DIR:-$LOVAGE_TOOLS/zig-cache}" \
     "${TOOLS_WASM_CC[@]}" -Oz -s -Wl,-z,stack-size=65536 "$@"
+}
+
+# --- for projects that are not ours -----------------------------------------------------------------------------------
+
+# By cargo's own variables, since a project calls cargo itself.
+use_rust_wasm() {
+  need_rust_wasm
+  if [ "$TOOLS_RUST_WASM" = build-std ]; then
+    export RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER='' CARGO_UNSTABLE_BUILD_STD=std,panic_abort
+    export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C linker=wasm-ld-19"
+  fi
+}
+
+use_go() {
+  need_go
+  export PATH="$(dirname "$GO"):$PATH" GOTOOLCHAIN=local GOFLAGS='' GOWORK=off
+}
+
+use_zig() {
+  need_zig
+  export ZIG_GLOBAL_CACHE_DIR="${ZIG_GLOBAL_CACHE_DIR:-$LOVAGE_TOOLS/zig-cache}"
+  if [ "${TOOLS_ZIG[0]}" != zig ]; then
+    tools_shim zig "${TOOLS_ZIG[@]}"
+    export PATH="$LOVAGE_TOOLS/shims:$PATH"
+  fi
+}
+
+# One folder of packages for all projects: what is asked for as `npx NAME` is found in it.
+use_node_modules() {
+  if ! command -v npm >/dev/null; then
+    tools_fail "no npm on PATH" "install Node.js 20 or later: https://nodejs.org"
+    return 1
+  fi
+  tools_locked node tools_install_node_packages
+  if [ ! -e node_modules ]; then ln -s "$LOVAGE_TOOLS/node/node_modules" node_modules; fi
+}
+
+use_componentize_py() {
+  tools_locked python tools_install_wheel python "componentize-py==$COMPONENTIZE_PY_VERSION"
+  export PATH="$LOVAGE_TOOLS/python/bin:$PATH"
 }
 
 # --- how they are installed -----------------------------------------------------------------------------------------
@@ -183,6 +245,27 @@ tools_install_wheel() {
   python3 -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wheel" >&2
   printf '%s' "$wheel" >"$venv/installed"
+}
+
+tools_install_node_packages() {
+  local folder="$LOVAGE_TOOLS/node"
+  if [ "$(cat "$folder/installed" 2>/dev/null || true)" = "${NODE_PACKAGES[*]}" ]; then return; fi
+  tools_say "installing ${NODE_PACKAGES[*]} with npm into $LOVAGE_TOOLS"
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  printf '{"private": true}' >"$folder/package.json"
+  (cd "$folder" && npm install --no-audit --no-fund --loglevel=error "${NODE_PACKAGES[@]}" >&2)
+  printf '%s' "${NODE_PACKAGES[*]}" >"$folder/installed"
+}
+
+# A program of that name which is these words.
+tools_shim() {
+  local name="$1" shim="$LOVAGE_TOOLS/shims/$1"
+  shift
+  mkdir -p "$LOVAGE_TOOLS/shims"
+  printf '#!/bin/sh\nexec %s "$@"\n' "$*" >"$shim.$$"
+  chmod +x "$shim.$$"
+  mv "$shim.$$" "$shim"
 }
 
 # --- small things ---------------------------------------------------------------------------------------------------

@@ -252,8 +252,11 @@ pub trait Objects: Send + Sync {
     /// What is known of the object; `None` if there is none.
     async fn info(&self, bucket: Bucket, name: &str) -> Result<Option<ObjectInfo>>;
 
-    /// Removes the object; it is no error if there is none.
+    /// Removes the object; it is no error if there is none. Nothing of it is left, not even its name.
     async fn remove(&self, bucket: Bucket, name: &str) -> Result<()>;
+
+    /// The names of all objects of a bucket that there were when the listing began, in any order.
+    async fn list(&self, bucket: Bucket) -> Result<BoxStream<'static, Result<(String, ObjectInfo)>>>;
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::host::{await_broker, process_id, provision};
-use super::{Connect, Fault, signals, status};
+use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
 use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
 use crate::schedule::driver::Driver;
@@ -58,19 +58,8 @@ impl CoordinatorArgs {
             let (served, driven, ()) = tokio::join!(coordinator.serve(stop.clone()), driver.serve(stop.clone()), tell);
             Ok(served.and(driven)?)
         };
-        let pages = async {
-            match listener {
-                Some(listener) => {
-                    let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
-                    status::serve(listener, status, stop.clone()).await
-                }
-                None => Ok(()),
-            }
-        };
-        tokio::select! {
-            result = async { tokio::try_join!(work, pages).map(drop) } => result,
-            fault = signals::stop_when_asked(stop.clone()) => fault,
-        }
+        let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
+        status::beside(work, listener, status, &stop).await
     }
 }
 

@@ -9,7 +9,9 @@ use serde_json::json;
 use super::{Connect, Fault, output};
 use crate::model::{FlowName, Version};
 use crate::protocol::note::printable;
-use crate::workflow::flow::{DOCUMENT_BYTES_MAX, Document, Problem, count, flows, graph, schema, signals, tasks};
+use crate::workflow::flow::{
+    DOCUMENT_BYTES_MAX, Document, Problem, count, flows, graph, schema, schema_problems, signals, tasks,
+};
 
 /// Check and draw flow documents.
 #[derive(Subcommand)]
@@ -188,7 +190,12 @@ pub(super) fn read(file: &str) -> Result<Result<Document, Vec<Problem>>, Fault> 
         return Err(Fault::usage(format!("the flow {file:?} has more than the 1 MiB that is allowed")));
     }
     let is_json = PathBuf::from(file).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    Ok(if is_json { Document::parse_json(&text) } else { Document::parse(&text) })
+    let read = if is_json { Document::parse_json(&text) } else { Document::parse(&text) };
+    let yaml = if is_json { None } else { std::str::from_utf8(&text).ok() };
+    Ok(read.and_then(|document| {
+        let problems = schema_problems(&document, yaml);
+        if problems.is_empty() { Ok(document) } else { Err(problems) }
+    }))
 }
 
 /// Prints what is wrong, a line each.

@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Connect, Fault, sandbox, signals, status};
+use super::{Connect, Fault, sandbox, status};
 use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Settings};
@@ -103,19 +103,8 @@ impl HostArgs {
             let (host, mover) = tokio::join!(host.serve(stop.clone()), mover.serve(stop.clone()));
             Ok(host.and(mover)?)
         };
-        let pages = async {
-            match listener {
-                Some(listener) => {
-                    let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
-                    status::serve(listener, status, stop.clone()).await
-                }
-                None => Ok(()),
-            }
-        };
-        tokio::select! {
-            result = async { tokio::try_join!(work, pages).map(drop) } => result,
-            fault = signals::stop_when_asked(stop.clone()) => fault,
-        }
+        let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
+        status::beside(work, listener, status, &stop).await
     }
 }
 

@@ -14,7 +14,9 @@ mod fault;
 mod flow;
 mod host;
 mod input;
+mod inspect;
 mod module;
+mod new;
 mod output;
 mod run;
 mod runs;
@@ -59,6 +61,8 @@ enum Command {
     Host(host::HostArgs),
     /// A coordinator: advances runs of a broker elsewhere.
     Coordinator(coordinator::CoordinatorArgs),
+    /// Write a ready project in a language of your choice.
+    New(new::New),
     /// Upload, list and examine modules.
     #[command(subcommand)]
     Module(module::Module),
@@ -130,6 +134,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Dev(dev) => Box::pin(dev.run()).await,
         Command::Host(host) => Box::pin(host.run()).await,
         Command::Coordinator(coordinator) => Box::pin(coordinator.run()).await,
+        Command::New(new) => new.run(),
         Command::Module(module) => Box::pin(module.run()).await,
         Command::Call(call) => Box::pin(call.run()).await,
         Command::Send(send) => Box::pin(send.run()).await,

@@ -1,4 +1,4 @@
-//! `lovage module`: push, ls, show, inspect, rm, verify.
+//! `lovage module`: push, ls, show, rm, verify.
 
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
+use super::inspect::InspectArgs;
 use super::{Connect, Fault, output, sandbox as own};
 use crate::client::Upload;
 use crate::model::module::Manifest;
@@ -30,7 +31,7 @@ pub(super) enum Module {
     Ls(Ls),
     /// Show a version of a module: its tasks and their schemas.
     Show(Named),
-    /// Show what the platform finds in a file, without uploading it.
+    /// Show what the platform finds in a file, without uploading it: tasks, imports, what compiling and running it takes.
     Inspect(InspectArgs),
     /// Remove a version. Its name stays taken.
     Rm(Named),
@@ -84,17 +85,6 @@ pub(super) struct Named {
     connect: Connect,
 }
 
-/// `lovage module inspect`.
-#[derive(Args)]
-pub(super) struct InspectArgs {
-    /// The Wasm file.
-    file: PathBuf,
-
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// `NAME` or `NAME@VERSION`.
 #[derive(Clone, Debug)]
 struct NameAt {
@@ -129,9 +119,10 @@ impl Module {
 /// A checked and described module.
 pub(super) struct Examined {
     pub(super) upload: Upload,
-    imports: Vec<String>,
-    functions: u64,
-    memory_min_bytes: u64,
+    pub(super) module: Arc<sandbox::Module>,
+    pub(super) imports: Vec<String>,
+    pub(super) functions: u64,
+    pub(super) memory_min_bytes: u64,
 }
 
 /// Reads a file, checks it, compiles it and asks it for its tasks.
@@ -161,14 +152,14 @@ pub(super) async fn examine_in(
     let manifest = manifest.unwrap_or_default();
     let code = compile(sandbox, &stored).await?;
     let tasks = match contract {
-        Contract::Task if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
+        Contract::Task | Contract::Typed if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
             return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
         }
-        Contract::Task => sandbox.describe(&code).await?,
+        Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
     };
     let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
-    Ok(Examined { upload, imports, functions, memory_min_bytes })
+    Ok(Examined { upload, module: code, imports, functions, memory_min_bytes })
 }
 
 /// Compiles a module, and says so if it takes long.
@@ -258,11 +249,12 @@ fn row(record: &ModuleRecord) -> Vec<String> {
     ]
 }
 
-const fn contract_name(contract: Contract) -> &'static str {
+pub(super) const fn contract_name(contract: Contract) -> &'static str {
     match contract {
         Contract::Command => "command",
         Contract::CommandComponent => "command-component",
         Contract::Task => "task",
+        Contract::Typed => "typed",
     }
 }
 
@@ -318,30 +310,7 @@ impl Named {
     }
 }
 
-impl InspectArgs {
-    async fn run(self) -> Result<(), Fault> {
-        let examined = examine("inspected".parse()?, None, &self.file, None).await?;
-        let Examined { upload, imports, functions, memory_min_bytes } = examined;
-        let size = upload.bytes.len() as u64;
-        if self.json {
-            return output::json(&json!({
-                "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "size": size, "functions": functions,
-                "memory_min_bytes": memory_min_bytes, "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
-            }));
-        }
-        output::line(&format!("contract   {}", contract_name(upload.contract)))?;
-        output::line(&format!("size       {}, {functions} functions", output::size(size)))?;
-        output::line(&format!("digest     {}", Digest::of(&upload.bytes)))?;
-        output::line(&format!("memory     {} at the start", output::size(memory_min_bytes)))?;
-        output::line(&format!(
-            "imports    {}",
-            if imports.is_empty() { "none".to_owned() } else { imports.join("\n           ") }
-        ))?;
-        print_tasks(&upload.tasks)
-    }
-}
-
-fn print_tasks(tasks: &[TaskDescription]) -> Result<(), Fault> {
+pub(super) fn print_tasks(tasks: &[TaskDescription]) -> Result<(), Fault> {
     for task in tasks {
         output::line(format!("task       {}  {}", task.name, printable(&task.summary)).trim_end())?;
         for (title, schema) in [("input", &task.input_schema), ("output", &task.output_schema)] {

@@ -1,16 +1,17 @@
 //! `lovage runs`: lists, shows and controls runs.
 
+mod show;
+
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
-use serde_json::json;
 
 use super::run::{follow, label};
-use super::{Connect, Fault, input, output, tree};
-use crate::client::{Client, RUNS_SHOWN_DEFAULT, RunFilter, RunView};
+use super::{Connect, Fault, input, output};
+use crate::client::{RUNS_SHOWN_DEFAULT, RunFilter};
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{Datum, FlowName, RunId, SignalId, SignalName, Timestamp};
-use crate::workflow::run::StepState;
 use crate::workflow::wire::RunState;
+use show::Show;
 
 /// List, show and control runs.
 #[derive(Subcommand)]
@@ -31,7 +32,7 @@ pub(super) enum Runs {
     Pause(One),
     /// Let a paused run go on.
     Resume(One),
-    /// Print the journal of a run, one JSON object a line.
+    /// Print the journal of a run as it stands, one JSON object a line (see the page "protocol").
     Export(One),
 }
 
@@ -80,32 +81,15 @@ pub(super) struct Ls {
     connect: Connect,
 }
 
-/// `lovage runs show`.
-#[derive(Args)]
-pub(super) struct Show {
-    /// The run.
-    run: RunId,
-
-    /// Print JSON, with inputs and outputs.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
-}
-
 /// `lovage runs watch`.
 #[derive(Args)]
 pub(super) struct Watch {
-    /// The run.
-    run: RunId,
+    #[command(flatten)]
+    one: One,
 
     /// Print how the run ended as JSON, in place of its output alone.
     #[arg(long)]
     json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
 }
 
 /// `lovage runs signal`.
@@ -134,8 +118,9 @@ impl Runs {
             Self::Ls(ls) => ls.run().await,
             Self::Show(show) => show.run().await,
             Self::Watch(watch) => {
-                let (_nats, client) = watch.connect.client().await?;
-                follow(&client, &watch.run, watch.json, watch.json).await
+                let Watch { one, json } = watch;
+                let (_nats, client) = one.connect.client().await?;
+                follow(&client, &one.run, json, json).await
             }
             Self::Cancel(one) => {
                 let (_nats, client) = one.connect.client().await?;
@@ -160,13 +145,11 @@ impl Runs {
             }
             Self::Export(one) => {
                 let (_nats, client) = one.connect.client().await?;
-                let records = client.view_run(&one.run).await.map(drop).err();
-                // A run that cannot be folded can still be exported; one that is not there cannot.
-                if let Some(error @ crate::client::Error::RunNotFound(_)) = records {
-                    return Err(error.into());
+                let mut records = client.export_run(&one.run).await?;
+                while let Some(record) = records.try_next().await? {
+                    output::json(&record)?;
                 }
-                let records: Vec<_> = client.run_records(&one.run, false).await?.try_collect().await?;
-                records.iter().try_for_each(|record| output::json(&record.to_json()))
+                Ok(())
             }
         }
     }
@@ -233,85 +216,4 @@ pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Fault> {
         }
         Err(_) => text.parse().map_err(|error| Fault::usage(format!("--since: {error}, or a duration such as 2h"))),
     }
-}
-
-impl Show {
-    async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let view = client.view_run(&self.run).await?;
-        let entry = client.run(&self.run).await?;
-        if self.json {
-            return output::json(&report(&client, &view).await);
-        }
-        let (started, ended) = view.times();
-        let flow = view.start().flow.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-        output::line(&format!("run      {}", self.run))?;
-        output::line(&format!("flow     {flow}"))?;
-        output::line(&format!("state    {}", view.state().as_str()))?;
-        if let Some(reason) = entry.reason {
-            output::line(&format!("reason   {reason}"))?;
-        }
-        output::line(&format!("started  {started}"))?;
-        if let Some(ended) = ended {
-            output::line(&format!("ended    {ended} after {}", format_duration(ended.since(started))))?;
-        }
-        output::line("")?;
-        for line in tree::tree(&view, usize::MAX) {
-            output::line(&line)?;
-        }
-        Ok(())
-    }
-}
-
-/// Everything that is known of a run.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
-async fn report(client: &Client, view: &RunView) -> serde_json::Value {
-    let start = view.start();
-    let waiting = view.waiting();
-    let (started, ended) = view.times();
-    let mut steps = Vec::new();
-    for step in view.steps() {
-        let mut shown = json!({
-            "step": step.step, "label": step.label, "kind": step.kind, "state": tree::word(&step.state),
-            "began": step.began.to_string(), "changed": step.changed.to_string(),
-        });
-        let Some(fields) = shown.as_object_mut() else { continue };
-        if let Some(attempt) = step.attempt {
-            fields.insert("attempt".to_owned(), json!(attempt));
-        }
-        if let Some(waits) = waiting.get(&step.step).and_then(tree::waits) {
-            fields.insert("waits".to_owned(), json!(waits));
-        }
-        match &step.state {
-            StepState::Succeeded(output) => {
-                fields.insert("output".to_owned(), value(client, start.run.clone(), output).await);
-            }
-            StepState::Failed(failure) | StepState::Catching(failure) | StepState::Retrying { failure, .. } => {
-                fields.insert("failure".to_owned(), json!(failure));
-            }
-            _ => {}
-        }
-        steps.push(shown);
-    }
-    for skipped in view.skipped() {
-        steps.push(json!({"step": skipped.step, "label": skipped.label, "kind": skipped.kind, "state": "skipped"}));
-    }
-    let input = match &start.input {
-        Some(input) => value(client, start.run.clone(), input).await,
-        None => serde_json::Value::Null,
-    };
-    json!({
-        "run": start.run, "flow": start.flow, "state": view.state().as_str(), "labels": start.labels,
-        "started": started.to_string(), "ended": ended.map(|time| time.to_string()), "input": input, "steps": steps,
-    })
-}
-
-/// A value as JSON; one that is large or gone is told by its size.
-async fn value(client: &Client, run: RunId, value: &Datum) -> serde_json::Value {
-    const SHOWN_BYTES_MAX: u64 = 1 << 20;
-    if value.size() > SHOWN_BYTES_MAX {
-        return json!({"$bytes": value.size()});
-    }
-    let bytes = client.run_value(&run, value).await.ok();
-    bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_else(|| json!({"$bytes": value.size()}))
 }

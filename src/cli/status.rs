@@ -10,7 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::Fault;
+use super::{Fault, signals};
 use crate::broker::nats::Nats;
 use crate::telemetry::Metrics;
 
@@ -23,6 +23,25 @@ pub(super) struct Status {
     pub(super) nats: Nats,
     /// Whether all its roles are up.
     pub(super) up: Arc<AtomicBool>,
+}
+
+/// Does the work of a process until it ends or is asked to stop, with its status pages where it has them.
+pub(super) async fn beside(
+    work: impl Future<Output = Result<(), Fault>>,
+    listener: Option<TcpListener>,
+    status: Status,
+    stop: &CancellationToken,
+) -> Result<(), Fault> {
+    let pages = async {
+        match listener {
+            Some(listener) => serve(listener, status, stop.clone()).await,
+            None => Ok(()),
+        }
+    };
+    tokio::select! {
+        result = async { tokio::try_join!(work, pages).map(drop) } => result,
+        fault = signals::stop_when_asked(stop.clone()) => fault,
+    }
 }
 
 /// Takes the port, so that a start fails at once where it is in use.

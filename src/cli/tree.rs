@@ -1,5 +1,6 @@
 //! A run on a terminal: a tree of its steps that is drawn again in place; elsewhere plain lines.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -142,10 +143,11 @@ pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
     let waiting = view.waiting();
     let mut steps: Vec<&StepView> = view.steps().collect();
     steps.sort_by_cached_key(|step| natural(step.step.as_str()));
+    let mut members: BTreeMap<Option<&str>, usize> = BTreeMap::new();
+    steps.iter().for_each(|step| *members.entry(parent(step.step.as_str())).or_default() += 1);
     let crowded = |step: &StepView| {
-        let parent = parent(step.step.as_str());
         let settled = matches!(step.state, StepState::Succeeded(_) | StepState::Recalled | StepState::Cancelled);
-        settled && steps.iter().filter(|other| self::parent(other.step.as_str()) == parent).count() > MEMBERS_SHOWN_MAX
+        settled && members.get(&parent(step.step.as_str())).is_some_and(|count| *count > MEMBERS_SHOWN_MAX)
     };
     let hidden: std::collections::BTreeSet<&str> = if steps.len() > lines_max {
         steps.iter().filter(|step| crowded(step)).map(|step| step.step.as_str()).collect()

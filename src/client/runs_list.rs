@@ -12,7 +12,7 @@ use crate::protocol::flow::{FlowRecord, RECORD_VERSION};
 use crate::protocol::stream::Bucket;
 use crate::protocol::subject;
 use crate::store::catalogue::document_name;
-use crate::workflow::flow::Document;
+use crate::workflow::flow::{self, Document};
 use crate::workflow::wire::{Entry, RunState};
 
 /// Runs that one list shows when nobody says otherwise.
@@ -111,6 +111,9 @@ impl Client {
         version: Option<&Version>,
         document: &Document,
     ) -> Result<FlowRecord, Error> {
+        if let Some(problem) = flow::schema_problems(document, None).first() {
+            return Err(Error::Refused(problem.to_string()));
+        }
         let text = Bytes::from(document.to_json().to_string());
         let digest = Digest::of(&text);
         for _ in 0..TRIES_MAX {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
-use super::{Client, Error, RunRecord};
+use super::{Client, Error};
 use crate::model::{Datum, Digest, RunId, StepId, Timestamp};
 use crate::store::run_values;
 use crate::workflow::journal::{End, Start};
@@ -209,27 +209,5 @@ impl Client {
     /// A value that is gone, and what the broker fails with.
     pub async fn run_value(&self, run: &RunId, value: &Datum) -> Result<Bytes, Error> {
         Ok(run_values::whole(&self.broker, &self.tenant, run, value).await?)
-    }
-}
-
-impl RunRecord {
-    /// The record as one JSON object, for exports.
-    #[must_use]
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
-    pub fn to_json(&self) -> serde_json::Value {
-        let Record { sequence, time, bytes, event } = &self.record;
-        let body = match event {
-            Event::Outcome { outcome, .. } => format!("{outcome:?}").into(),
-            other => wire::encode(other)
-                .and_then(|(_, body)| serde_json::from_slice(&body).ok())
-                .unwrap_or(serde_json::Value::Null),
-        };
-        serde_json::json!({
-            "record": self.name.to_string(),
-            "sequence": sequence,
-            "time": time.to_string(),
-            "bytes": bytes,
-            "body": body,
-        })
     }
 }

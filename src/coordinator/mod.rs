@@ -104,6 +104,8 @@ struct Shared {
 struct Held {
     stop: CancellationToken,
     reads: bool,
+    /// Where the claim stands by which it was taken.
+    since: u64,
 }
 
 /// A coordinator that sees the others: it takes partitions once it serves.
@@ -195,6 +197,7 @@ impl Coordinator {
             match Claim::decode(&message.payload) {
                 Ok(claim) => {
                     let free = claim.holder.is_none();
+                    self.give_up(partition, &claim, message.sequence);
                     self.members.claimed(partition, Seen { claim, sequence: message.sequence });
                     return free;
                 }
@@ -210,6 +213,15 @@ impl Coordinator {
             }
         }
         false
+    }
+
+    /// Ends the work on a partition that another has claimed after us. Without records its checkpoint would stand still, so that
+    /// nothing of ours would be refused, and we would never take another in its place.
+    fn give_up(&self, partition: char, claim: &Claim, sequence: u64) {
+        let Some(held) = self.held.get(&partition).filter(|held| held.since < sequence) else { return };
+        if claim.holder.as_ref().is_some_and(|holder| *holder != self.shared.config.id) {
+            held.stop.cancel();
+        }
     }
 
     fn note(&mut self, partition: char, news: News) {
@@ -250,9 +262,9 @@ impl Coordinator {
         }))
         .await;
         for work in takes.into_iter().flatten() {
-            let (partition, work) = work;
+            let (partition, since, work) = work;
             let stop = CancellationToken::new();
-            self.held.insert(partition, Held { stop: stop.clone(), reads: false });
+            self.held.insert(partition, Held { stop: stop.clone(), reads: false, since });
             partitions.spawn(work.serve(stop, news.clone()));
         }
         if turn.take.is_empty() && turn.release.is_empty() && self.held.values().all(|held| held.reads) {
@@ -284,7 +296,7 @@ impl Coordinator {
 }
 
 /// Claims a partition; `None` if another was faster, or the broker is away.
-async fn take(shared: Arc<Shared>, partition: char, seen: Option<Seen>) -> Option<(char, Partition)> {
+async fn take(shared: Arc<Shared>, partition: char, seen: Option<Seen>) -> Option<(char, u64, Partition)> {
     let (checkpoint, sequence) = seen.as_ref().map_or((0, 0), |seen| (seen.claim.checkpoint, seen.sequence));
     let before = seen.and_then(|seen| seen.claim.holder);
     let claim = Claim::new(Some(shared.config.id.clone()), checkpoint);
@@ -293,7 +305,7 @@ async fn take(shared: Arc<Shared>, partition: char, seen: Option<Seen>) -> Optio
         Ok(stored) => {
             info!(%partition, before = before.as_ref().map(tracing::field::display), checkpoint, "took a partition");
             shared.metrics.taken.inc();
-            Some((partition, Partition::new(shared, partition, stored.sequence, checkpoint)))
+            Some((partition, stored.sequence, Partition::new(shared, partition, stored.sequence, checkpoint)))
         }
         Err(error) => {
             debug!(%partition, %error, "did not get a partition");

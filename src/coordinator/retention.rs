@@ -1,8 +1,8 @@
-//! Removes runs that ended long ago: journal, values and entry together, a few at a time.
+//! Removes runs that ended long ago: journal, values and entry together, a few at a time; and values that no run has any more.
 //!
 //! Every coordinator looks after the runs of the partitions that it holds; what two remove at once is removed once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,20 @@ use super::Shared;
 use super::claim::{Claim, PARTITION_RECORDS, partition_of};
 use crate::broker::{Error, Start};
 use crate::model::{Digest, RunId, Tenant, Timestamp};
+use crate::protocol::stream::Bucket;
 use crate::protocol::subject;
 use crate::store::run_values;
 use crate::workflow::wire::{self, Entry};
 
 /// How often a coordinator looks for runs to remove.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
+
+/// Looks between two in which all values are gone through: a listing of them all takes seconds where there are many.
+const LOOKS_BETWEEN_SWEEPS: u32 = 6;
+
+/// How old records and values are that belong to no run before they are removed: a child may be cancelled before it is started,
+/// and values are stored before the record that names them.
+pub(super) const STRAY_AFTER: Duration = Duration::from_secs(3_600);
 
 /// Runs that are removed in one look: the rest is there at the next one.
 const REMOVED_AT_ONCE_MAX: usize = 10_000;
@@ -52,12 +60,48 @@ impl Retention {
 
 /// Looks again and again.
 pub(super) async fn keep(shared: Arc<Shared>) {
+    let mut looks = 0_u32;
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
-        if let Err(error) = look(&shared).await {
-            info!(%error, "failed to remove ended runs, trying again later");
+        looks = looks.wrapping_add(1);
+        let looked = async {
+            look(&shared).await?;
+            if looks.is_multiple_of(LOOKS_BETWEEN_SWEEPS) { sweep(&shared).await } else { Ok(()) }
+        };
+        if let Err(error) = looked.await {
+            info!(%error, "failed to remove what is not needed any more, trying again later");
         }
     }
+}
+
+/// Removes values whose run is gone: inputs that were put together for one task are named by no record, and a coordinator that was
+/// killed may have stored a value and not its record.
+async fn sweep(shared: &Shared) -> Result<(), Error> {
+    let (ours, now) = (partitions(shared).await?, shared.broker.clock.now());
+    let mut alive: BTreeMap<(Tenant, RunId), bool> = BTreeMap::new();
+    let mut values = shared.broker.objects.list(Bucket::RunValues).await?;
+    while let Some(value) = values.next().await {
+        let (name, info) = value?;
+        let Some((tenant, run)) = run_values::owner(&name).filter(|(_, run)| ours.contains(&run.partition())) else {
+            continue;
+        };
+        if now.since(info.time) < STRAY_AFTER {
+            continue;
+        }
+        let alive = match alive.entry((tenant, run)) {
+            btree_map::Entry::Occupied(known) => *known.get(),
+            btree_map::Entry::Vacant(unknown) => {
+                let (tenant, run) = unknown.key();
+                let last = shared.broker.streams.last(&subject::run_records(tenant, run)).await?;
+                *unknown.insert(last.is_some())
+            }
+        };
+        if !alive {
+            shared.broker.objects.remove(Bucket::RunValues, &name).await?;
+            debug!(name, "removed a value of a run that is gone");
+        }
+    }
+    Ok(())
 }
 
 async fn look(shared: &Shared) -> Result<(), Error> {
@@ -98,7 +142,7 @@ async fn partitions(shared: &Shared) -> Result<BTreeSet<char>, Error> {
 }
 
 /// Removes a run. Its entry is the last to go, so that what was begun is done again.
-async fn remove(shared: &Shared, tenant: &Tenant, run: &RunId) -> Result<(), Error> {
+pub(super) async fn remove(shared: &Shared, tenant: &Tenant, run: &RunId) -> Result<(), Error> {
     let streams = &shared.broker.streams;
     let filter = subject::run_records(tenant, run);
     let mut digests: BTreeSet<Digest> = BTreeSet::new();

@@ -94,8 +94,8 @@ impl Actor {
             let idle = self.idle_after(&shared);
             let wake = self.watchdog_in().map_or(last + idle, |wait| (Instant::now() + wait).min(last + idle));
             tokio::select! {
-                count = door.records.recv_many(&mut batch, BATCH_MAX) => {
-                    if count == 0 && door.records.is_closed() {
+                count = door.receive(&mut batch, BATCH_MAX) => {
+                    if count == 0 && door.is_closed() {
                         break;
                     }
                 }
@@ -105,7 +105,7 @@ impl Actor {
                         self.store_watchdog().await;
                     } else if last.elapsed() >= idle {
                         // What was rung already is still taken.
-                        door.records.close();
+                        door.close();
                     }
                     continue;
                 }

@@ -6,6 +6,9 @@ pub mod architecture {}
 #[doc = include_str!("protocol.md")]
 pub mod protocol {}
 
+#[doc = include_str!("languages.md")]
+pub mod languages {}
+
 #[doc = include_str!("failures.md")]
 pub mod failures {}
 

@@ -20,6 +20,8 @@ pub enum Contract {
     CommandComponent,
     /// The SDK world `lovage:task`.
     Task,
+    /// Any other component that exports functions: each is a task, its types are mapped to JSON.
+    Typed,
 }
 
 /// One task of a module, for people and for the check of a call before it is published.

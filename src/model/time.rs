@@ -72,7 +72,8 @@ pub struct InvalidTime {
     pub rule: &'static str,
 }
 
-/// Reads a duration as people write it: `100ms`, `5s`, `1h30m`, `2d`; units in falling order, each once.
+/// Reads a duration as people write it: `100ms`, `5s`, `1h30m`, `2d`; units in falling order, each once. The last number may have
+/// a fraction that comes to whole milliseconds, as in `1.5s`: expressions compute such ones.
 ///
 /// # Errors
 /// Anything else, and what is longer than [`DURATION_MAX`].
@@ -83,7 +84,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidTime> {
     let mut total_ms: u64 = 0;
     let mut last_unit_ms = u64::MAX;
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = rest.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
         let (number, tail) = rest.split_at(digits);
         let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
         let (unit, tail) = tail.split_at(letters);
@@ -99,12 +100,29 @@ pub fn parse_duration(text: &str) -> Result<Duration, InvalidTime> {
             return Err(invalid());
         }
         last_unit_ms = unit_ms;
-        let number: u64 = number.parse().map_err(|_| invalid())?;
-        total_ms = number.checked_mul(unit_ms).and_then(|ms| total_ms.checked_add(ms)).ok_or_else(invalid)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if number.contains('.') && (fraction.is_empty() || !tail.is_empty()) {
+            return Err(invalid());
+        }
+        let whole: u64 = whole.parse().map_err(|_| invalid())?;
+        let part_ms = fraction_of(fraction, unit_ms).ok_or_else(invalid)?;
+        let ms = whole.checked_mul(unit_ms).and_then(|ms| ms.checked_add(part_ms));
+        total_ms = ms.and_then(|ms| total_ms.checked_add(ms)).ok_or_else(invalid)?;
         rest = tail;
     }
     let total = Duration::from_millis(total_ms);
     if text.is_empty() || total > DURATION_MAX { Err(invalid()) } else { Ok(total) }
+}
+
+/// The milliseconds that the digits behind a point stand for; `None` if they are no whole ones.
+fn fraction_of(digits: &str, unit_ms: u64) -> Option<u64> {
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let scale = 10_u64.checked_pow(u32::try_from(digits.len()).ok()?)?;
+    let scaled = digits.parse::<u64>().ok()?.checked_mul(unit_ms)?;
+    scaled.is_multiple_of(scale).then(|| scaled / scale)
 }
 
 /// Writes a duration so that [`parse_duration`] reads it back, rounded down to milliseconds.
@@ -157,7 +175,21 @@ mod tests {
         {
             assert_eq!(parse_duration(text).unwrap(), Duration::from_millis(ms), "{text}");
         }
-        for bad in ["", "5", "s", "5 s", "-5s", "1.5s", "5x", "1m1h", "1s1s", "400d", "99999999999999999999s"] {
+        for (text, ms) in [
+            ("1.5s", 1_500),
+            ("0.001s", 1),
+            ("1m0.5s", 60_500),
+            ("2.0s", 2_000),
+            ("0.25h", 900_000),
+            ("1.10000s", 1_100),
+        ] {
+            let read = parse_duration(text).map(|read| read.as_millis()).unwrap_or_default();
+            assert_eq!(read, ms, "{text}");
+        }
+        for bad in ["1.5h30m", "1.s", ".5s", "1.2.3s", "0.0001s", "1.5ms", "1.99999999999999999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "5", "s", "5 s", "-5s", "+5s", "5x", "1m1h", "1s1s", "400d", "99999999999999999999s"] {
             assert!(parse_duration(bad).is_err(), "{bad}");
         }
     }

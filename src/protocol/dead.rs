@@ -3,9 +3,9 @@
 
 use bytes::Bytes;
 
-use super::record::{self, USAGE};
 use super::subject::{PRIORITY_DEFAULT, Priority};
 use super::task::{TaskMessage, parsed};
+use super::usage::{self, USAGE};
 use super::{Headers, Rejection};
 use crate::model::lifecycle::Usage;
 use crate::model::{Failure, Queue, TaskId, Tenant, Timestamp};
@@ -65,7 +65,7 @@ pub fn all(tenant: &Tenant, queue: Option<&Queue>) -> String {
 
 /// The headers of a letter, made of those of the task's message.
 #[must_use]
-pub fn encode(task: &Headers, priority: Priority, failure: &Failure, usage: &Usage) -> Headers {
+pub fn encode(task: &Headers, priority: Priority, failure: &Failure, used: &Usage) -> Headers {
     // The server's own headers say how that message came here.
     let own = |name: &str| !name.get(..5).is_some_and(|prefix| prefix.eq_ignore_ascii_case("nats-"));
     let mut headers: Headers = task.iter().filter(|(name, _)| own(name)).collect();
@@ -74,7 +74,7 @@ pub fn encode(task: &Headers, priority: Priority, failure: &Failure, usage: &Usa
     failure.detail = failure.detail.filter(|detail| detail.to_string().len() <= DETAIL_BYTES_MAX);
     headers.set(FAILURE, serde_json::to_string(&failure).unwrap_or_default());
     headers.set(PRIORITY, priority.to_string());
-    record::encode_usage(usage, &mut headers);
+    usage::encode(used, &mut headers);
     headers
 }
 
@@ -106,7 +106,7 @@ pub fn decode(
         priority: parsed::<u8>(headers, PRIORITY)?.and_then(Priority::new).unwrap_or(PRIORITY_DEFAULT),
         died,
         failure,
-        usage: record::decode_usage(headers)?,
+        usage: usage::decode(headers)?,
         message: TaskMessage::decode(&task, body),
         sequence,
     })

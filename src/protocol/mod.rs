@@ -14,6 +14,7 @@ pub mod step;
 pub mod stream;
 pub mod subject;
 pub mod task;
+pub mod usage;
 pub(crate) mod versioned;
 
 pub use headers::Headers;

@@ -1,14 +1,11 @@
 //! The record of a task on `lvg.<t>.res.<id>`: its state in a header, its output or failure as the body.
 
-use std::num::ParseIntError;
-use std::str::FromStr;
-
 use bytes::Bytes;
 
 use super::task::{ATTEMPT, decode_value, encode_value, parsed};
-use super::{Headers, Rejection};
-use crate::model::lifecycle::{End, Record, Settled, Usage};
-use crate::model::{Failure, HostId, Timestamp};
+use super::{Headers, Rejection, usage};
+use crate::model::lifecycle::{End, Record, Settled};
+use crate::model::{Failure, Timestamp};
 
 /// The version of this form; a reader refuses one that it does not know.
 pub const VERSION: &str = "Lovage-Version";
@@ -16,15 +13,10 @@ pub const VERSION: &str = "Lovage-Version";
 pub const STATE: &str = "Lovage-State";
 /// When the next attempt is due, RFC 3339; only with `retrying`, whose `Lovage-Attempt` is that next attempt.
 pub const DUE: &str = "Lovage-Due";
-/// What the last attempt took and where, as in `attempt=1 delivery=1 host=h1 fuel=77 memory=65536 us=42`: one header, since
-/// writing and reading six of them took a tenth of a host's and a caller's time. A caller that hears a delivery above 1 reads the
-/// stored record to be sure.
-pub const USAGE: &str = "Lovage-Usage";
-
 /// The version that this code writes.
 pub const RECORD_VERSION: u32 = 2;
 
-/// The first version, in which each number of [`USAGE`] had a header of its own. It is read like this one, which has its names.
+/// The first version, in which each number of [`USAGE`](usage::USAGE) had a header of its own. It is read like this one, which has its names.
 const RECORD_VERSION_FIRST: u32 = 1;
 
 /// Headers and body of a record.
@@ -40,7 +32,7 @@ pub fn encode(record: &Record) -> (Headers, Bytes) {
         }
         Record::Settled(Settled { end, usage }) => {
             headers.set(STATE, end.state().as_str());
-            encode_usage(usage, &mut headers);
+            usage::encode(usage, &mut headers);
             let body = match end {
                 End::Succeeded(value) => encode_value(value, &mut headers),
                 End::Failed(failure) => failure_body(failure),
@@ -80,7 +72,7 @@ pub fn decode(headers: &Headers, body: &Bytes) -> Result<Record, Rejection> {
         "expired" => End::Expired,
         other => return Err(Rejection::new(STATE, format!("{other:?} is no state of a record"))),
     };
-    Ok(Record::Settled(Settled { end, usage: decode_usage(headers)? }))
+    Ok(Record::Settled(Settled { end, usage: usage::decode(headers)? }))
 }
 
 fn failure_body(failure: &Failure) -> Bytes {
@@ -91,54 +83,10 @@ fn read_failure(body: &Bytes) -> Result<Failure, Rejection> {
     serde_json::from_slice(body).map_err(|error| Rejection::new("failure", error))
 }
 
-pub(super) fn encode_usage(usage: &Usage, headers: &mut Headers) {
-    if usage.attempt == 0 {
-        return;
-    }
-    let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us } = usage;
-    let host = host.as_ref().map(|host| format!(" host={host}")).unwrap_or_default();
-    let text =
-        format!("attempt={attempt} delivery={delivery}{host} fuel={fuel} memory={memory_bytes} us={duration_us}");
-    headers.set(USAGE, text);
-}
-
-pub(super) fn decode_usage(headers: &Headers) -> Result<Usage, Rejection> {
-    let Some(text) = headers.value(USAGE) else { return decode_first_usage(headers) };
-    let mut usage = Usage::default();
-    for (name, value) in text.split_ascii_whitespace().filter_map(|pair| pair.split_once('=')) {
-        match name {
-            "attempt" => usage.attempt = number(value)?,
-            "delivery" => usage.delivery = number(value)?,
-            "host" => usage.host = Some(value.parse().map_err(|error| Rejection::new(USAGE, error))?),
-            "fuel" => usage.fuel = number(value)?,
-            "memory" => usage.memory_bytes = number(value)?,
-            "us" => usage.duration_us = number(value)?,
-            // Something that a later program counts.
-            _ => {}
-        }
-    }
-    Ok(usage)
-}
-
-fn number<T: FromStr<Err = ParseIntError>>(text: &str) -> Result<T, Rejection> {
-    text.parse().map_err(|error| Rejection::new(USAGE, error))
-}
-
-/// As the first version wrote it.
-fn decode_first_usage(headers: &Headers) -> Result<Usage, Rejection> {
-    Ok(Usage {
-        attempt: parsed(headers, ATTEMPT)?.unwrap_or(0),
-        delivery: parsed(headers, "Lovage-Delivery")?.unwrap_or(0),
-        host: parsed::<HostId>(headers, "Lovage-Host")?,
-        fuel: parsed(headers, "Lovage-Fuel-Used")?.unwrap_or(0),
-        memory_bytes: parsed(headers, "Lovage-Memory-Peak")?.unwrap_or(0),
-        duration_us: parsed(headers, "Lovage-Duration-Us")?.unwrap_or(0),
-    })
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::model::lifecycle::Usage;
     use crate::model::{Digest, Kind, Value};
 
     fn usage() -> Usage {
@@ -173,16 +121,24 @@ mod tests {
         ]
     }
 
+    /// A message as a golden file shows it.
+    pub(in crate::protocol) fn shown((headers, body): &(Headers, Bytes)) -> String {
+        let head: String = headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        format!("{head}\n{}\n---\n", String::from_utf8_lossy(body))
+    }
+
+    /// The messages of a golden file.
+    pub(in crate::protocol) fn read(golden: &str) -> impl Iterator<Item = (Headers, Bytes)> {
+        golden.split_terminator("\n---\n").map(|text| {
+            let (head, body) = text.split_once("\n\n").unwrap();
+            let headers = head.lines().map(|line| line.split_once(": ").unwrap()).collect();
+            (headers, Bytes::copy_from_slice(body.as_bytes()))
+        })
+    }
+
     #[test]
     fn records_have_golden_forms() {
-        let mut text = String::new();
-        for record in &records() {
-            let (headers, body) = encode(record);
-            for (name, value) in headers.iter() {
-                text.push_str(&format!("{name}: {value}\n"));
-            }
-            text.push_str(&format!("\n{}\n---\n", String::from_utf8_lossy(&body)));
-        }
+        let text: String = records().iter().map(|record| shown(&encode(record))).collect();
         assert_eq!(text, include_str!("../../tests/golden/record-v2.txt"));
     }
 
@@ -191,22 +147,8 @@ mod tests {
         for golden in
             [include_str!("../../tests/golden/record-v1.txt"), include_str!("../../tests/golden/record-v2.txt")]
         {
-            let read = golden.split_terminator("\n---\n").map(|text| {
-                let (head, body) = text.split_once("\n\n").unwrap();
-                let headers: Headers = head.lines().map(|line| line.split_once(": ").unwrap()).collect();
-                decode(&headers, &Bytes::copy_from_slice(body.as_bytes())).unwrap()
-            });
+            let read = read(golden).map(|(headers, body)| decode(&headers, &body).unwrap());
             assert_eq!(read.collect::<Vec<_>>(), records());
-        }
-    }
-
-    #[test]
-    fn what_a_usage_does_not_say_is_nothing_and_what_it_says_wrongly_is_refused() {
-        let read = |text: &str| decode_usage(&Headers::new().with(USAGE, text));
-        assert_eq!(read("").unwrap(), Usage::default());
-        assert_eq!(read("fuel=7 joules=3 us").unwrap(), Usage { fuel: 7, ..Usage::default() });
-        for text in ["fuel=-1", "attempt=4294967296", "us=", "host=A.b"] {
-            assert_eq!(read(text).unwrap_err().place, USAGE, "{text}");
         }
     }
 

@@ -5,24 +5,20 @@ use bytes::Bytes;
 
 use super::record::{STATE, VERSION};
 use super::task::{decode_value, encode_value, parsed};
-use super::{Headers, Rejection};
-use crate::model::lifecycle::Usage;
+use super::{Headers, Rejection, usage};
 use crate::model::step_life::{StepEnd, StepOutcome};
 
-/// The version of this form; it is read with the other records of a journal.
-pub const STEP_VERSION: u32 = 1;
+/// The version that this code writes.
+pub const STEP_VERSION: u32 = 2;
 
-/// `<attempt> <delivery> <host> <fuel> <memory> <microseconds>`, with `*` for no host.
-pub const USAGE: &str = "Lovage-Usage";
-
-/// Stands for the host where there was none: no host's name.
-const NO_HOST: &str = "*";
+/// The first version, whose usage was written by position. It is read like this one.
+const STEP_VERSION_FIRST: u32 = 1;
 
 /// Headers and body of a record.
 #[must_use]
 pub fn encode(StepOutcome { end, usage }: &StepOutcome) -> (Headers, Bytes) {
-    let mut headers =
-        Headers::new().with(VERSION, STEP_VERSION.to_string()).with(STATE, end.as_str()).with(USAGE, written(usage));
+    let mut headers = Headers::new().with(VERSION, STEP_VERSION.to_string()).with(STATE, end.as_str());
+    usage::encode(usage, &mut headers);
     let body = match end {
         StepEnd::Succeeded(value) | StepEnd::Replaced(value) => encode_value(value, &mut headers),
         StepEnd::Failed(failure) => serde_json::to_vec(failure).unwrap_or_default().into(),
@@ -36,9 +32,9 @@ pub fn encode(StepOutcome { end, usage }: &StepOutcome) -> (Headers, Bytes) {
 /// A form that this code does not know.
 pub fn decode(headers: &Headers, body: &Bytes) -> Result<StepOutcome, Rejection> {
     match parsed::<u32>(headers, VERSION)? {
-        Some(STEP_VERSION) => {}
+        Some(STEP_VERSION_FIRST | STEP_VERSION) => {}
         other => {
-            let problem = format!("{other:?} is not version {STEP_VERSION}, which this program reads: update it");
+            let problem = format!("{other:?} is not up to version {STEP_VERSION}, which this program reads: update it");
             return Err(Rejection::new(VERSION, problem));
         }
     }
@@ -48,35 +44,13 @@ pub fn decode(headers: &Headers, body: &Bytes) -> Result<StepOutcome, Rejection>
         "failed" => StepEnd::Failed(serde_json::from_slice(body).map_err(|error| Rejection::new("failure", error))?),
         other => return Err(Rejection::new(STATE, format!("{other:?} is no end of an attempt"))),
     };
-    let form = || Rejection::new(USAGE, "it takes <attempt> <delivery> <host> <fuel> <memory> <microseconds>");
-    let usage = headers.value(USAGE).and_then(read).ok_or_else(form)?;
-    Ok(StepOutcome { end, usage })
-}
-
-fn written(Usage { attempt, delivery, host, fuel, memory_bytes, duration_us }: &Usage) -> String {
-    let host = host.as_ref().map_or(NO_HOST, |host| host.as_str());
-    format!("{attempt} {delivery} {host} {fuel} {memory_bytes} {duration_us}")
-}
-
-fn read(text: &str) -> Option<Usage> {
-    let mut parts = text.split(' ');
-    let usage = Usage {
-        attempt: parts.next()?.parse().ok()?,
-        delivery: parts.next()?.parse().ok()?,
-        host: match parts.next()? {
-            NO_HOST => None,
-            host => Some(host.parse().ok()?),
-        },
-        fuel: parts.next()?.parse().ok()?,
-        memory_bytes: parts.next()?.parse().ok()?,
-        duration_us: parts.next()?.parse().ok()?,
-    };
-    parts.next().is_none().then_some(usage)
+    Ok(StepOutcome { end, usage: usage::decode(headers)? })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lifecycle::Usage;
     use crate::model::{Digest, Failure, Kind, Value};
 
     fn usage() -> Usage {
@@ -90,41 +64,41 @@ mod tests {
         }
     }
 
-    /// Every form that was ever written reads as it did.
-    #[test]
-    fn records_of_steps_have_golden_forms() {
+    fn records() -> [StepOutcome; 5] {
         let failure = Failure { attempt: Some(2), ..Failure::new(Kind::OutOfFuel, "no fuel left") };
-        let records = [
+        let stored = Value::Stored { digest: Digest::of(b"abc"), size: 3 };
+        [
             StepOutcome { end: StepEnd::Succeeded(Value::Inline("[1]".into())), usage: usage() },
-            StepOutcome {
-                end: StepEnd::Succeeded(Value::Stored { digest: Digest::of(b"abc"), size: 3 }),
-                usage: usage(),
-            },
+            StepOutcome { end: StepEnd::Succeeded(stored), usage: usage() },
             StepOutcome { end: StepEnd::Failed(failure), usage: usage() },
             StepOutcome { end: StepEnd::Replaced(Value::Inline("[]".into())), usage: usage() },
             StepOutcome { end: StepEnd::Succeeded(Value::Inline("null".into())), usage: Usage::default() },
-        ];
-        let mut text = String::new();
-        for record in &records {
-            let (headers, body) = encode(record);
-            for (name, value) in headers.iter() {
-                text.push_str(&format!("{name}: {value}\n"));
-            }
-            text.push_str(&format!("\n{}\n---\n", String::from_utf8_lossy(&body)));
-            assert_eq!(decode(&headers, &body).as_ref(), Ok(record));
+        ]
+    }
+
+    #[test]
+    fn records_of_steps_have_golden_forms() {
+        let text: String = records().iter().map(|record| super::super::record::tests::shown(&encode(record))).collect();
+        assert_eq!(text, include_str!("../../tests/golden/step-v2.txt"));
+    }
+
+    #[test]
+    fn every_form_that_was_ever_written_reads_as_it_did() {
+        for golden in [include_str!("../../tests/golden/step-v1.txt"), include_str!("../../tests/golden/step-v2.txt")] {
+            let read = super::super::record::tests::read(golden);
+            let read = read.map(|(headers, body)| decode(&headers, &body).unwrap());
+            assert_eq!(read.collect::<Vec<_>>(), records());
         }
-        assert_eq!(text, include_str!("../../tests/golden/step-v1.txt"));
     }
 
     #[test]
     fn what_is_not_of_the_form_is_refused_by_name() {
         let (good, body) = encode(&StepOutcome { end: StepEnd::Replaced(Value::Inline("[]".into())), usage: usage() });
         for (name, value, problem) in [
-            (VERSION, "2", "update it"),
+            (VERSION, "3", "update it"),
             (STATE, "cancelled", "is no end of an attempt"),
-            (USAGE, "1 1 h1 1 1", "<microseconds>"),
-            (USAGE, "1 1 h1 1 1 1 1", "<microseconds>"),
-            (USAGE, "1 1 H 1 1 1", "<microseconds>"),
+            (usage::USAGE, "1 1 h1 1 1", "<microseconds>"),
+            (usage::USAGE, "fuel=x", "invalid digit"),
         ] {
             let error = decode(&good.clone().with(name, value), &body).unwrap_err();
             assert_eq!(error.place, name);

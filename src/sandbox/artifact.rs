@@ -107,6 +107,7 @@ impl Artifacts {
             Contract::Command => b"command  ",
             Contract::CommandComponent => b"component",
             Contract::Task => b"task     ",
+            Contract::Typed => b"typed    ",
         });
         hasher
     }
@@ -188,7 +189,7 @@ fn map(engine: &Engine, file: File, contract: Contract) -> Result<Code, Error> {
             let module = unsafe { wasmtime::Module::deserialize_open_file(engine, file) };
             module.map(Code::Module).map_err(Error::engine(doing))
         }
-        Contract::CommandComponent | Contract::Task => {
+        Contract::CommandComponent | Contract::Task | Contract::Typed => {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             // SAFETY: as above; `file` is open until the mapping is made.
             let component = unsafe { Component::deserialize_file(engine, path) };

@@ -5,8 +5,10 @@
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
+use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
@@ -20,6 +22,9 @@ use crate::model::Contract;
 /// The largest artifact: 43 MB were measured for a module of 12 MB.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
 
+/// Open files of the child: its three pipes, and what the system's libraries look at when they start.
+const OPEN_FILES_MAX: u64 = 32;
+
 /// What is read of the compiler's complaints.
 const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
 
@@ -29,11 +34,27 @@ const EXIT_REFUSED: u8 = 65;
 /// Arguments of the hidden subcommand `lovage compile-module`, in this order.
 const ARGUMENTS: [&str; 3] = ["--component", "--cpu-seconds", "--memory-bytes"];
 
+/// What a compilation took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Compilation {
+    /// Wall-clock time, in milliseconds.
+    pub duration_ms: u64,
+    /// The most memory that the compiler held, where the system tells.
+    pub memory_peak_bytes: Option<u64>,
+    /// Bytes of machine code.
+    pub artifact_bytes: u64,
+}
+
 /// Compiles `wasm` in a child process.
 ///
 /// # Errors
 /// A rejection when the module is at fault or takes too much, else what kept the child from running.
-pub(super) async fn compile(compiler: &Compiler, contract: Contract, wasm: &[u8]) -> Result<Vec<u8>, Error> {
+pub(super) async fn compile(
+    compiler: &Compiler,
+    contract: Contract,
+    wasm: &[u8],
+) -> Result<(Vec<u8>, Compilation), Error> {
+    let began = Instant::now();
     let mut child = spawn(compiler, contract)?;
     let work = tokio::time::timeout(compiler.wall, converse(&mut child, wasm));
     let Ok(conversation) = work.await else {
@@ -42,7 +63,12 @@ pub(super) async fn compile(compiler: &Compiler, contract: Contract, wasm: &[u8]
     };
     let (artifact, complaint, status) = conversation.map_err(Error::io("talk to the compiler"))?;
     if status.success() && artifact.len() as u64 <= ARTIFACT_BYTES_MAX {
-        return Ok(artifact);
+        let compilation = Compilation {
+            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            memory_peak_bytes: memory_peak(&String::from_utf8_lossy(&complaint)),
+            artifact_bytes: artifact.len() as u64,
+        };
+        return Ok((artifact, compilation));
     }
     Err(rejection(compiler, status, &artifact, &complaint).into())
 }
@@ -139,13 +165,41 @@ fn compile_stdin(args: impl Iterator<Item = String>) -> Result<(), String> {
     let engine = engine::compiling().map_err(|error| error.to_string())?;
     let compiled = if is_component { engine.precompile_component(&wasm) } else { engine.precompile_module(&wasm) };
     let artifact = compiled.map_err(|error| format!("{error:#}"))?;
+    // Nobody needs to know it.
+    std::io::stderr().write_all(&std::fs::read(STATUS).unwrap_or_default()).ok();
     std::io::stdout().write_all(&artifact).map_err(|error| format!("write the artifact: {error}"))
+}
+
+/// Where Linux tells a process of itself; on success that is what the child says on stderr.
+const STATUS: &str = "/proc/self/status";
+
+/// The most memory that a process held, from what it says of itself.
+fn memory_peak(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1 << 10)
 }
 
 /// Bounds this process for ever: hard limits cannot be raised again.
 fn limit(cpu_seconds: u64, memory_bytes: u64) -> rustix::io::Result<()> {
     let both = |value| Rlimit { current: Some(value), maximum: Some(value) };
     setrlimit(Resource::Core, both(0))?;
+    // It writes to a pipe, and opens next to nothing.
+    setrlimit(Resource::Fsize, both(0))?;
+    setrlimit(Resource::Nofile, both(OPEN_FILES_MAX))?;
     setrlimit(Resource::Cpu, both(cpu_seconds))?;
     setrlimit(Resource::As, both(memory_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_of_memory_is_read_from_what_the_system_says() {
+        assert_eq!(memory_peak("Name:\tx\nVmHWM:\t   12345 kB\nVmRSS:\t 1 kB\n"), Some(12_345 << 10));
+        for nothing in ["", "VmHWM:", "VmHWM:\t5 MB", "VmHWM: x kB", "VmHWM: 99999999999999999999 kB"] {
+            assert_eq!(memory_peak(nothing), None, "{nothing:?}");
+        }
+    }
 }

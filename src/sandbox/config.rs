@@ -8,6 +8,9 @@ use std::time::Duration;
 pub struct Config {
     /// Invocations at the same time: the size of the pool of instances, and of the semaphore before it.
     pub slots: u32,
+    /// How many of them one tenant may have at a time; `None` is all of them, for a host that serves one tenant. Where there are
+    /// several, a few less than all keep a tenant with long tasks from taking the whole pool.
+    pub tenant_slots_max: Option<u32>,
     /// Threads that run guests; the caller's own threads never do.
     pub threads: usize,
     /// The most linear memory that any invocation's limits may ask for; the pool reserves address space for it.
@@ -32,6 +35,7 @@ impl Config {
     pub fn new(slots: u32, threads: usize, cache_dir: PathBuf, compiler: Compiler) -> Self {
         Self {
             slots,
+            tenant_slots_max: None,
             threads,
             memory_bytes_max: MEMORY_BYTES_MAX,
             cache_dir,

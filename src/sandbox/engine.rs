@@ -25,6 +25,10 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 
+/// What the engine needs for itself: where a component is made of several, as those of QuickJS are, code of its own copies
+/// between their memories. In uploads the parser refuses it.
+const OF_ADAPTERS: WasmFeatures = WasmFeatures::MULTI_MEMORY;
+
 /// A guest gives way to others, and to its deadline, after so much fuel: 3 to 7 us, at no measurable cost.
 pub(super) const FUEL_YIELD_INTERVAL: u64 = 100_000;
 
@@ -46,8 +50,9 @@ const TABLE_KEEP_RESIDENT: usize = 64 << 10;
 /// Frames of a trap's backtrace that the engine collects.
 const BACKTRACE_FRAMES: usize = 32;
 
-/// A component of several core modules may bring this many of each; interpreters use one memory and one large table.
-const MEMORIES_PER_COMPONENT: u32 = 2;
+/// A component of several core modules may bring this many of each; interpreters use one memory and one large table, and
+/// components of QuickJS three memories.
+const MEMORIES_PER_COMPONENT: u32 = 4;
 const TABLES_PER_COMPONENT: u32 = 16;
 /// Components made of C extensions have had more than twenty.
 pub(super) const INSTANCES_PER_COMPONENT: u32 = 200;
@@ -59,8 +64,8 @@ const INSTANCE_BYTES_MAX: usize = 4 << 20;
 fn settings() -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
-        .wasm_features(FEATURES.complement(), false)
-        .wasm_features(FEATURES, true)
+        .wasm_features(FEATURES.union(OF_ADAPTERS).complement(), false)
+        .wasm_features(FEATURES.union(OF_ADAPTERS), true)
         .shared_memory(false)
         .concurrency_support(false)
         .gc_support(false)
@@ -149,7 +154,7 @@ mod tests {
     #[test]
     fn the_parser_and_the_engine_accept_the_same_wasm() {
         let engine = compiling().unwrap();
-        assert_eq!(engine.get_wasm_features(), FEATURES);
+        assert_eq!(engine.get_wasm_features(), FEATURES.union(OF_ADAPTERS));
         assert_eq!(compatibility().unwrap(), compatibility().unwrap());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 
+use wasmparser::component_types::{ComponentEntityType, ComponentItem};
 use wasmparser::{
     ComponentExternalKind, ComponentTypeRef, Encoding, ExternalKind, FuncValidatorAllocations, Parser, Payload,
     TypeRef, ValidPayload, Validator,
@@ -105,6 +106,8 @@ struct Import {
 struct Export {
     name: String,
     is_function: bool,
+    /// Of an exported interface.
+    has_functions: bool,
 }
 
 #[derive(Default)]
@@ -147,7 +150,12 @@ impl Scan {
             scan.collect(&payload, depth)?;
             match validator.payload(&payload).map_err(invalid)? {
                 ValidPayload::Parser(_) => count(&mut depth, 1, "nested components", NESTING_MAX)?,
-                ValidPayload::End(_) => depth = depth.saturating_sub(1),
+                ValidPayload::End(types) => {
+                    if depth == 0 {
+                        scan.functions_of_interfaces(&types);
+                    }
+                    depth = depth.saturating_sub(1);
+                }
                 ValidPayload::Func(function, body) => {
                     let mut function = function.into_validator(allocations);
                     function.validate(&body).map_err(invalid)?;
@@ -196,6 +204,17 @@ impl Scan {
         }
     }
 
+    /// Notes which exported interfaces have functions: their sections say only that they are instances.
+    fn functions_of_interfaces(&mut self, types: &wasmparser::types::Types) {
+        for export in &mut self.exports {
+            let Some(item) = types.component_item_for_export(&export.name) else { continue };
+            if let ComponentEntityType::Instance(id) = item.ty {
+                let is_function = |item: &ComponentItem| matches!(item.ty, ComponentEntityType::Func(_));
+                export.has_functions = types[id].exports.values().any(is_function);
+            }
+        }
+    }
+
     /// Keeps what the contract is found from; inside of nested modules only memory matters.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the validator has seen the other sections")]
     fn collect(&mut self, payload: &Payload<'_>, depth: u64) -> Result<(), Rejection> {
@@ -221,7 +240,7 @@ impl Scan {
                 for export in reader.clone() {
                     let export = export.map_err(invalid)?;
                     let is_function = export.kind == ExternalKind::Func;
-                    self.exports.push(Export { name: export.name.to_owned(), is_function });
+                    self.exports.push(Export { name: export.name.to_owned(), is_function, has_functions: false });
                 }
             }
             Payload::ComponentImportSection(reader) if depth == 0 => {
@@ -237,7 +256,7 @@ impl Scan {
                 for export in reader.clone() {
                     let export = export.map_err(invalid)?;
                     let is_function = export.kind == ComponentExternalKind::Func;
-                    self.exports.push(Export { name: export.name.name.to_owned(), is_function });
+                    self.exports.push(Export { name: export.name.name.to_owned(), is_function, has_functions: false });
                 }
             }
             _ => {}
@@ -286,13 +305,18 @@ impl Scan {
                 return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
             }
         }
-        if self.exports_function("describe") && self.exports_function("run") {
+        // Any component may have functions of these names; the types of the SDK's world come from its package.
+        let is_of_sdk = self.imports.iter().any(|import| import.name.starts_with("lovage:task/types"));
+        if is_of_sdk && self.exports_function("describe") && self.exports_function("run") {
             return Ok(Contract::Task);
         }
         if self.exports.iter().any(|export| export.name.starts_with("wasi:cli/run@0.2.")) {
             return Ok(Contract::CommandComponent);
         }
-        Err(Rejection::NoContract { rule: "a component must export describe and run of lovage:task, or wasi:cli/run" })
+        if self.exports.iter().any(|export| export.is_function || export.has_functions) {
+            return Ok(Contract::Typed);
+        }
+        Err(Rejection::NoContract { rule: "a component must export functions, or wasi:cli/run" })
     }
 
     fn exports_function(&self, name: &str) -> bool {

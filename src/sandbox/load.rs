@@ -18,6 +18,7 @@ use super::hot::Hot;
 use super::inspect::inspect;
 use super::module::{Linkers, Module};
 use super::rejection::Rejection;
+use super::slots::Slots;
 use super::{compile, engine};
 use crate::model::{Contract, Digest};
 
@@ -25,7 +26,7 @@ use crate::model::{Contract, Digest};
 pub(super) struct Inner {
     pub(super) config: Config,
     pub(super) engine: Engine,
-    pub(super) slots: Arc<Semaphore>,
+    pub(super) slots: Slots,
     pub(super) compiled: AtomicU64,
     pub(super) loaded: AtomicU64,
     linkers: Linkers,
@@ -56,7 +57,7 @@ impl Inner {
             linkers: Linkers::new(&engine)?,
             artifacts: Artifacts::open(&config.cache_dir, &engine::compatibility()?, config.cache_bytes_max)?,
             hot: Mutex::new(Hot::new(config.hot_modules_max, config.hot_bytes_max)),
-            slots: Arc::new(Semaphore::new(config.slots.max(1) as usize)),
+            slots: Slots::new(config.slots.max(1) as usize, config.tenant_slots_max.map(|share| share as usize)),
             compilers: Semaphore::new(threads),
             refused: Mutex::new(LruCache::new(REFUSED_MAX)),
             flights: Mutex::default(),
@@ -130,7 +131,7 @@ impl Inner {
         }
         let permit = self.compilers.acquire().await.map_err(|_| Error::Stopped)?;
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let artifact = compile::compile(&self.config.compiler, contract, &wasm).await?;
+        let (artifact, compilation) = compile::compile(&self.config.compiler, contract, &wasm).await?;
         drop(permit);
         self.blocking(move |inner| {
             inner.artifacts.store(&digest, contract, &artifact)?;
@@ -139,7 +140,8 @@ impl Inner {
                 doing: "load a module",
                 message: "its artifact is gone as soon as it was stored".to_owned(),
             })?;
-            let module = Arc::new(inner.linkers.link(digest, contract, &code, bytes)?);
+            let module = inner.linkers.link(digest, contract, &code, bytes)?;
+            let module = Arc::new(module.compiled_with(compilation));
             inner.lock_hot().keep(Arc::clone(&module));
             Ok(module)
         })

@@ -3,7 +3,7 @@
 //! What a guest does, however it ends, is a [`Report`]; what the world does is an [`Error`]; a module that is no good is a
 //! [`Rejection`]. Reading order: [`inspect`](inspect()) looks at an upload, `compile` turns it into machine code in a child
 //! process, `artifact` keeps that on disk, `module` links it, `guest` is the state beside an instance, `run` calls it, and
-//! `command` and `task` are the contracts.
+//! `command`, `task` and `typed` are the contracts.
 //!
 //! **Invariant:** no guest code runs on a thread of the caller, and none before every limit of its store is set.
 //! **Invariant:** no instance serves two invocations.
@@ -28,20 +28,25 @@ mod output;
 mod preview1;
 mod rejection;
 mod run;
+mod slots;
 mod stdio;
 mod task;
 mod trap;
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "what does not go together is one thing, whatever the kinds of the two"
+)]
+mod typed;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-pub use compile::compile_child;
+pub use compile::{Compilation, compile_child};
 pub use config::{Compiler, Config};
 pub use error::Error;
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
@@ -50,7 +55,7 @@ pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
 
-use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Timestamp};
+use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Tenant, Timestamp};
 use load::Inner;
 use module::Linked;
 use run::Ending;
@@ -110,15 +115,20 @@ impl Sandbox {
         self.on_own_threads(async move { inner.from_bytes(digest, bytes).await }).await
     }
 
-    /// What a module of the SDK's contract says of its tasks; a command describes none.
+    /// What a module of the SDK's contract says of its tasks, or what the functions of a typed component are; a command
+    /// describes none.
     ///
     /// # Errors
-    /// A rejection if `describe` fails, or names what cannot be a task.
+    /// A rejection if `describe` fails, or names what cannot be a task; or if no function can be one.
     pub async fn describe(&self, module: &Arc<Module>) -> Result<Vec<TaskDescription>, Error> {
-        let permit = self.slot().await?;
+        let permit = self.inner.slots.take(&Tenant::default_tenant()).await?;
         let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
         self.on_own_threads(async move {
-            let Linked::Task(pre) = &module.linked else { return Ok(Vec::new()) };
+            let pre = match &module.linked {
+                Linked::Task(pre) => pre,
+                Linked::Typed(_, functions) => return Ok(functions.descriptions()?),
+                Linked::Command(_) | Linked::CommandComponent(_) => return Ok(Vec::new()),
+            };
             let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
             let mut store =
@@ -141,7 +151,7 @@ impl Sandbox {
     pub async fn invoke(&self, module: Arc<Module>, mut invocation: Invocation) -> Report {
         let (cancel, handed_over) = (invocation.cancel.clone(), Instant::now());
         let permit = tokio::select! {
-            permit = self.slot() => permit,
+            permit = self.inner.slots.take(&invocation.attempt.tenant) => permit,
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
@@ -173,12 +183,8 @@ impl Sandbox {
             loaded: self.inner.loaded.load(Ordering::Relaxed),
             hot_modules,
             hot_bytes,
-            slots_free: self.inner.slots.available_permits(),
+            slots_free: self.inner.slots.free(),
         }
-    }
-
-    async fn slot(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.inner.slots).acquire_owned().await.map_err(|_| Error::Stopped)
     }
 
     /// Runs work on the sandbox's threads; it ends when its caller goes.

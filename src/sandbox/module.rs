@@ -1,22 +1,25 @@
 //! A loaded module: its machine code, linked once with what its contract offers.
 
-use wasmtime::component::Linker as ComponentLinker;
+use wasmtime::component::{InstancePre as ComponentInstancePre, Linker as ComponentLinker};
 use wasmtime::{Engine, InstancePre, Linker, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::artifact::Code;
+use super::compile::Compilation;
 use super::error::Error;
 use super::guest::Guest;
 use super::rejection::Rejection;
 use super::task::TaskPre;
+use super::typed::{self, Functions};
 use super::{command, task};
-use crate::model::{Contract, Digest};
+use crate::model::{Contract, Digest, Outcome};
 
 /// A module that is ready to be invoked.
 pub struct Module {
     digest: Digest,
     contract: Contract,
     artifact_bytes: u64,
+    compilation: Option<Compilation>,
     pub(super) linked: Linked,
 }
 
@@ -25,6 +28,7 @@ pub(super) enum Linked {
     Command(InstancePre<Guest>),
     CommandComponent(CommandPre<Guest>),
     Task(TaskPre<Guest>),
+    Typed(ComponentInstancePre<Guest>, Functions),
 }
 
 impl Module {
@@ -44,6 +48,17 @@ impl Module {
     #[must_use]
     pub const fn artifact_bytes(&self) -> u64 {
         self.artifact_bytes
+    }
+
+    /// What its compilation took, if that was now: an artifact from the disk does not tell.
+    #[must_use]
+    pub const fn compilation(&self) -> Option<Compilation> {
+        self.compilation
+    }
+
+    pub(super) const fn compiled_with(mut self, compilation: Compilation) -> Self {
+        self.compilation = Some(compilation);
+        self
     }
 }
 
@@ -86,12 +101,17 @@ impl Linkers {
             (Contract::Task, Code::Component(component)) => {
                 self.component.instantiate_pre(component).and_then(TaskPre::new).map(Linked::Task)
             }
+            (Contract::Typed, Code::Component(component)) => {
+                let functions = Functions::of(component);
+                let pre = self.component.instantiate_pre(component);
+                functions.and_then(|functions| Ok(Linked::Typed(pre?, functions)))
+            }
             (Contract::Command, Code::Component(_)) | (_, Code::Module(_)) => {
                 Err(wasmtime::Error::msg("the artifact is of another contract"))
             }
         };
         let linked = linked.map_err(|error| Rejection::DoesNotLink { message: format!("{error:#}") })?;
-        Ok(Module { digest, contract, artifact_bytes, linked })
+        Ok(Module { digest, contract, artifact_bytes, compilation: None, linked })
     }
 }
 
@@ -99,6 +119,7 @@ impl Linkers {
 pub(super) enum Returned {
     Exit(i32),
     Task(Box<Result<task::TaskOutcome, task::TaskFailure>>),
+    Typed(Outcome),
 }
 
 impl Linked {
@@ -108,6 +129,7 @@ impl Linked {
             Self::Command(pre) => command::call_core(pre, store).await.map(Returned::Exit),
             Self::CommandComponent(pre) => command::call_component(pre, store).await.map(Returned::Exit),
             Self::Task(pre) => task::call(pre, store, input).await.map(Box::new).map(Returned::Task),
+            Self::Typed(pre, functions) => typed::call(functions, pre, store, input).await.map(Returned::Typed),
         }
     }
 }

@@ -76,6 +76,7 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
     let outcome = match ending {
         Ending::Returned(Ok(Returned::Exit(code))) => command::outcome(code, guest, manifest.flows),
         Ending::Returned(Ok(Returned::Task(returned))) => task::outcome(*returned, limits.output_bytes),
+        Ending::Returned(Ok(Returned::Typed(outcome))) => outcome,
         Ending::Returned(Err(error)) => Outcome::Failed(trap::failure(&error, guest)),
         Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
         Ending::Cancelled => Outcome::Failed(cancelled()),

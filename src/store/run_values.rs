@@ -11,21 +11,12 @@ use crate::protocol::stream::Bucket;
 use crate::workflow::Event;
 use crate::workflow::wire::{self, RECORD_VALUES_BYTES_MAX};
 
-fn name(tenant: &Tenant, run: &RunId, digest: &Digest) -> String {
-    format!("{tenant}/{run}/{}", digest.hex())
-}
-
 /// Stores bytes among the values of a run.
 ///
 /// # Errors
 /// What the object store fails with.
 pub async fn put(broker: &Broker, tenant: &Tenant, run: &RunId, bytes: &Bytes) -> Result<Datum, Error> {
-    let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-    let name = name(tenant, run, &digest);
-    let known = broker.objects.info(Bucket::RunValues, &name).await?;
-    if known.is_none_or(|info| info.size != size) {
-        broker.objects.put(Bucket::RunValues, &name, &mut bytes.as_ref()).await?;
-    }
+    let (digest, size) = values::store(broker, Shelf::of_run(tenant, run), bytes).await?;
     Ok(Datum::stored(digest, size))
 }
 
@@ -68,8 +59,7 @@ pub async fn carry(
     value: &Datum,
 ) -> Result<(), Missing> {
     for part in value.elsewhere() {
-        let known = broker.objects.info(Bucket::RunValues, &name(tenant, to, &part.digest)).await?;
-        if known.is_none_or(|info| info.size != part.size) {
+        if !values::is_there(broker, Shelf::of_run(tenant, to), &part.digest, part.size).await? {
             let bytes = get(broker, tenant, from, part).await?;
             put(broker, tenant, to, &bytes).await?;
         }
@@ -116,9 +106,17 @@ pub async fn forget(
     digests: impl IntoIterator<Item = Digest>,
 ) -> Result<(), Error> {
     for digest in digests {
-        broker.objects.remove(Bucket::RunValues, &name(tenant, run, &digest)).await?;
+        broker.objects.remove(Bucket::RunValues, &Shelf::of_run(tenant, run).name(&digest)).await?;
     }
     Ok(())
+}
+
+/// The run to which an object among the values of runs belongs; `None` for what no program of ours stored.
+#[must_use]
+pub fn owner(name: &str) -> Option<(Tenant, RunId)> {
+    let mut parts = name.split('/');
+    let owner = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    (parts.next().is_some() && parts.next().is_none()).then_some(owner)
 }
 
 #[cfg(test)]
@@ -165,6 +163,16 @@ mod tests {
         assert!(value.is_stored());
         let whole = whole(&broker, &tenant, &run, &value).await.unwrap();
         assert!(whole.starts_with(br#"["xxxxx","xxxxx","#), "{whole:?}");
+    }
+
+    #[test]
+    fn an_object_names_its_run() {
+        let run: RunId = RUN.parse().unwrap();
+        let name = Shelf::of_run(&Tenant::default_tenant(), &run).name(&Digest::of(b""));
+        assert_eq!(owner(&name), Some((Tenant::default_tenant(), run)));
+        for stranger in ["", "default", &format!("default/{RUN}"), "default/x/y", &format!("{name}/z")] {
+            assert_eq!(owner(stranger), None, "{stranger}");
+        }
     }
 
     #[tokio::test]

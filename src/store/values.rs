@@ -44,7 +44,8 @@ impl<'a> Shelf<'a> {
         }
     }
 
-    fn name(self, digest: &Digest) -> String {
+    /// What the object of a value is called.
+    pub(super) fn name(self, digest: &Digest) -> String {
         let Self { tenant, run } = self;
         match run {
             Some(run) => format!("{tenant}/{run}/{}", digest.hex()),
@@ -70,16 +71,24 @@ pub async fn put(broker: &Broker, shelf: impl Into<Shelf<'_>>, bytes: Bytes) -> 
     if bytes.len() <= VALUE_INLINE_MAX {
         return Ok(Value::Inline(bytes));
     }
-    let shelf = shelf.into();
-    let digest = Digest::of(&bytes);
-    let name = shelf.name(&digest);
-    let size = bytes.len() as u64;
-    let known = broker.objects.info(shelf.bucket(), &name).await?;
-    let young = |time| shelf.reliable_for().is_none_or(|age| broker.clock.now().since(time) < age);
-    if !known.is_some_and(|info| info.size == size && young(info.time)) {
-        broker.objects.put(shelf.bucket(), &name, &mut bytes.as_ref()).await?;
-    }
+    let (digest, size) = store(broker, shelf.into(), &bytes).await?;
     Ok(Value::Stored { digest, size })
+}
+
+/// Stores bytes, however few, unless they are there.
+pub(super) async fn store(broker: &Broker, shelf: Shelf<'_>, bytes: &Bytes) -> Result<(Digest, u64), Error> {
+    let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+    if !is_there(broker, shelf, &digest, size).await? {
+        broker.objects.put(shelf.bucket(), &shelf.name(&digest), &mut bytes.as_ref()).await?;
+    }
+    Ok((digest, size))
+}
+
+/// Whether a value is there, and will be for as long as a new reference to it.
+pub(super) async fn is_there(broker: &Broker, shelf: Shelf<'_>, digest: &Digest, size: u64) -> Result<bool, Error> {
+    let known = broker.objects.info(shelf.bucket(), &shelf.name(digest)).await?;
+    let young = |time| shelf.reliable_for().is_none_or(|age| broker.clock.now().since(time) < age);
+    Ok(known.is_some_and(|info| info.size == size && young(info.time)))
 }
 
 /// The same for a value that must not be lost: tried for as long as it takes.

@@ -145,7 +145,10 @@ fn random_flows_end_the_same_whatever_goes_wrong() {
         plays += 3;
     }
     let each = began.elapsed() / plays.max(1);
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    let (flows_a_minute, plays_a_minute) = (f64::from(plays / 3) / minutes, f64::from(plays) / minutes);
     println!("{plays} plays, {each:?} each, {ended_well} flows ended well");
+    println!("{flows_a_minute:.0} flows a minute, each played three times: {plays_a_minute:.0} runs a minute");
 }
 
 /// Whatever part of a journal was written: a coordinator that reads it asks for what is missing, and folding the rest leads to the

@@ -3,6 +3,8 @@
 use std::io::Cursor;
 
 use async_trait::async_trait;
+use futures::StreamExt as _;
+use futures::stream::{self, BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::Memory;
@@ -40,6 +42,21 @@ impl Objects for Memory {
             state.objects.remove(&(bucket, name.to_owned()));
             Ok(())
         })
+    }
+
+    async fn list(&self, bucket: Bucket) -> Result<BoxStream<'static, Result<(String, ObjectInfo)>>> {
+        let names: Vec<String> = self.0.with(|state, _| {
+            state.up()?;
+            let names = state.objects.keys().filter(|(of, _)| *of == bucket).map(|(_, name)| name.clone());
+            Ok::<_, Error>(names.collect())
+        })?;
+        let mut there = Vec::new();
+        for name in names {
+            if let Some(object) = self.object(bucket, &name)? {
+                there.push(Ok((name, object.info())));
+            }
+        }
+        Ok(stream::iter(there).boxed())
     }
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE;
 use bytes::{Bytes, BytesMut};
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -113,9 +114,20 @@ impl Objects for Link {
         let Some((record, _)) = self.record(bucket, name).await?.filter(|(record, _)| !record.deleted) else {
             return Ok(());
         };
-        let nuid = record.nuid.clone();
-        self.put_record(bucket, &Record { size: 0, chunks: 0, digest: None, deleted: true, ..record }).await?;
-        self.purge_chunks(bucket, &nuid).await
+        // ADR-20 leaves a record that says "deleted", for those who watch a bucket; nobody does, and such records would stay for
+        // ever in a bucket without an age.
+        self.purge_in(bucket, &record_subject(bucket, name)).await?;
+        self.purge_chunks(bucket, &record.nuid).await
+    }
+
+    async fn list(&self, bucket: Bucket) -> Result<BoxStream<'static, Result<(String, ObjectInfo)>>> {
+        let records = read::batches(self, &stream(bucket), &format!("$O.{}.M.>", bucket.name()), 1).await?;
+        let listed = records.try_filter_map(|message| async move {
+            // What cannot be read is none of ours.
+            let record = serde_json::from_slice::<Record>(&message.payload).ok().filter(|record| !record.deleted);
+            Ok(record.map(|record| (record.name, ObjectInfo { size: record.size, time: message.time })))
+        });
+        Ok(listed.boxed())
     }
 }
 
@@ -161,8 +173,12 @@ impl Link {
     }
 
     async fn purge_chunks(&self, bucket: Bucket, nuid: &str) -> Result<()> {
+        self.purge_in(bucket, &chunk_subject(bucket, nuid)).await
+    }
+
+    async fn purge_in(&self, bucket: Bucket, subject: &str) -> Result<()> {
         let verb = format!("STREAM.PURGE.{}", stream(bucket));
-        self.api::<serde::de::IgnoredAny>(&verb, &json!({ "filter": chunk_subject(bucket, nuid) })).await.map(drop)
+        self.api::<serde::de::IgnoredAny>(&verb, &json!({ "filter": subject })).await.map(drop)
     }
 
     /// Publishes with acknowledgement.

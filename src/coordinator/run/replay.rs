@@ -7,9 +7,12 @@ use super::{Actor, Folding, State, decode};
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Message, Start as From};
 use crate::coordinator::listing::Listing;
-use crate::coordinator::perform::Work;
+use crate::coordinator::perform::{Performer, Work};
+use crate::coordinator::retention::{self, STRAY_AFTER};
+use crate::model::StepId;
 use crate::protocol::subject;
 use crate::workflow::Event;
+use crate::workflow::timer::{Purpose, TimerId};
 use crate::workflow::wire::{self, RecordName};
 
 /// Records before a run's start record that are kept in memory while it is looked for.
@@ -35,6 +38,7 @@ impl Actor {
         }
         let State::Live(run) = &mut self.state else {
             self.performer.shared.metrics.stray.inc();
+            self.look_after_strays().await;
             return Ok(());
         };
         self.listing.forget_place();
@@ -45,6 +49,23 @@ impl Actor {
         }
         self.perform(work).await;
         Ok(())
+    }
+
+    /// Records of a run that was never started, or has been removed: they go when nothing can come of them any more.
+    async fn look_after_strays(&self) {
+        let Performer { shared, tenant, run, .. } = &self.performer;
+        let filter = subject::run_records(tenant, run);
+        let oldest = async || {
+            Ok(shared.broker.streams.read(&filter, From::Sequence(1), false).await?.next().await.transpose()?)
+        };
+        let Ok(Some(oldest)) = Patience::default().insist("read stray records", oldest).await else { return };
+        if shared.broker.clock.now().since(oldest.time) < STRAY_AFTER {
+            // No run asks for this one: it has folded records before it reminds of a full queue.
+            let timer = TimerId { step: StepId::root(), purpose: Purpose::Room(0), generation: 0 };
+            return self.performer.start_timer(&timer, oldest.time.after(STRAY_AFTER)).await;
+        }
+        let remove = || retention::remove(shared, tenant, run);
+        drop(Patience::default().insist("remove stray records", remove).await);
     }
 
     /// Reads on from a record, and does what follows.

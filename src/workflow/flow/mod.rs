@@ -24,7 +24,7 @@ mod yaml;
 
 pub use field::CONCURRENCY_MAX;
 #[cfg(feature = "full")]
-pub use input::fits;
+pub use input::{INPUT_CHECKED_BYTES_MAX, fits, schema_problems};
 pub use json::LEVELS_MAX;
 pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
 pub use problem::{PROBLEMS_MAX, Problem};

@@ -11,7 +11,7 @@ use crate::model::signature::LABELS_MAX;
 
 const NAME: &str = "[a-z0-9_-]{1,64}";
 const VERSION: &str = "[a-z0-9._-]{1,32}";
-const DURATION: &str = "^(?=.)([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$";
+const DURATION: &str = r"^(?=.)([0-9]+(\.[0-9]+)?d)?([0-9]+(\.[0-9]+)?h)?([0-9]+(\.[0-9]+)?m)?([0-9]+(\.[0-9]+)?s)?([0-9]+(\.[0-9]+)?ms)?$";
 
 /// The schema, in the dialect of 2020-12.
 #[must_use]

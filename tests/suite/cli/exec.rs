@@ -52,6 +52,25 @@ fn a_photo_becomes_a_thumbnail_its_colours_and_a_sheet() {
 }
 
 #[test]
+fn functions_of_a_component_without_an_sdk_are_tasks() {
+    let input: Value = serde_json::from_slice(&std::fs::read("examples/guests/invoice/input.json").unwrap()).unwrap();
+    let total = exec("invoice", &input, &["--task", "total"]).json();
+    assert_eq!(total, json!({"net": 2025, "tax": 141, "gross": 2166, "note": "224 cents off"}));
+    assert_eq!(exec("invoice", &json!({"cents": 100, "ways": 3}), &["--task", "split"]).output(), "[34,33,33]");
+    let most = json!(["18446744073709551615", 1]);
+    assert_eq!(exec("invoice", &most, &["--task", "split"]).output(), "[\"18446744073709551615\"]");
+    assert_eq!(exec("invoice", &json!("000000021825009"), &["--task", "check-digit"]).output(), "\"7\"");
+    let ended =
+        exec("invoice", &json!([[{"text": "tea", "quantity": -1, "cents": 1}], "reduced"]), &["--task", "total"]);
+    ended.fails(1, &["error: bad_input: /0/0/quantity: -1 is no u32", r#""pointer":"/0/0/quantity""#]);
+    let ended =
+        exec("invoice", &json!({"lines": [], "rate": "reduced", "discount": {"percent": 101}}), &["--task", "total"]);
+    ended.fails(1, &["error: refused: a discount of 101 percent"]);
+    exec("invoice", &json!("12a"), &["--task", "check-digit", "--quiet"])
+        .fails(1, &["error: returned: 'a' is no digit"]);
+}
+
+#[test]
 fn a_task_that_fails_exits_with_one() {
     let failed = exec("palette", &json!({}), &[]);
     failed.fails(1, &["palette: the input has no \"swatch\"", "error: refused"]);

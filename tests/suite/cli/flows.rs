@@ -38,6 +38,19 @@ fn a_good_document_is_summed_up() {
 }
 
 #[test]
+fn a_schema_of_inputs_that_is_none_is_told_with_its_place() {
+    let text = "input:\n  type: object\n  properties:\n    pages: {type: arry}\nflow: {value: 1}\n";
+    check("f.yaml", text, &[])
+        .fails(2, &["at /input/properties/pages/type (4:13): the schema is none: ", "has 1 problem"]);
+    let json = r#"{"input": {"$ref": "https://example.org/other.json"}, "flow": {"value": 1}}"#;
+    check("f.json", json, &[]).fails(2, &["at /input/$ref: the schema is none: ", "nothing is fetched"]);
+    // Wherever a document is read: nothing is drawn of it either.
+    let dir = tempfile::tempdir().unwrap();
+    let file = write(dir.path(), "f.yaml", text);
+    flow(&["graph", file.to_str().unwrap()]).fails(2, &["the schema is none"]);
+}
+
+#[test]
 fn problems_are_told_a_line_each() {
     let text = "chain:\n- {tsk: m/t}\n- {sleep: soon}\n";
     let ended = check("f.yaml", text, &[]);

@@ -23,6 +23,7 @@ mod exec_flows;
 mod flows;
 mod guests;
 mod modules;
+mod new;
 mod runs;
 mod schedules;
 mod uploads;

@@ -90,6 +90,31 @@ fn a_file_is_inspected_without_a_broker() {
 }
 
 #[test]
+fn an_inspection_says_what_compiling_and_running_takes() {
+    let cli = Cli { nats: "nats://127.0.0.1:1".to_owned() };
+    let file = guests::built("hello");
+    let inspect = |more: &[&str]| cli.run(&[&["module", "inspect", file.to_str().unwrap()], more].concat());
+    let found = inspect(&["--json", "--task", "add", "--input", "[20, 22]"]).json();
+    let compilation = &found["compilation"];
+    assert!(compilation["memory_peak_bytes"].as_u64().unwrap() > 10 << 20, "{found}");
+    assert!(compilation["artifact_bytes"].as_u64() > found["size"].as_u64(), "{found}");
+    let run = &found["run"];
+    assert!(run["fuel_used"].as_u64().unwrap() > 1_000 && run["failure"].is_null(), "{found}");
+    // The same input takes the same fuel.
+    let again = inspect(&["--json", "--task", "add", "--input", "[20, 22]"]).json();
+    assert_eq!(again["run"]["fuel_used"], run["fuel_used"]);
+    let text = inspect(&["--task", "greet", "--input", "\"Ada\""]);
+    for line in ["compiled   in ", "of machine code", "run        returned 13 B; ", "grants     none"] {
+        assert!(text.output().contains(line), "no {line:?} in {text:?}");
+    }
+    let text = inspect(&["--task", "add", "--input", "[1]"]);
+    assert!(text.output().contains("run        failed: refused: "), "{text:?}");
+    inspect(&["--input", "1"]).fails(2, &["choose a task with --task: add, greet"]);
+    inspect(&["--input", "1", "--task", "no"]).fails(2, &["the module has no task no (there is add, greet)"]);
+    inspect(&["--task", "add"]).fails(2, &["--input"]);
+}
+
+#[test]
 fn a_removed_version_is_gone_and_its_name_stays_taken() {
     let dev = shared();
     Says::new('1').push(&dev.cli, "leaves").output();

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use crate::support::eventually::eventually_there;
 use crate::support::platform::{Cli, Ended, shared};
-use crate::support::process::eventually;
 
 /// A flow document in a file of its own.
 struct File {
@@ -41,7 +41,7 @@ fn detached(cli: &Cli, args: &[&str]) -> String {
 
 /// The run's report, once it is in this state.
 fn report(cli: &Cli, run: &str, state: &str) -> Value {
-    eventually(state, || {
+    eventually_there(state, || {
         let report = cli.run(&["runs", "show", run, "--json"]).json();
         (report["state"] == state).then_some(report)
     })
@@ -117,7 +117,7 @@ fn a_signal_lets_a_run_go_on_and_a_wrong_one_is_refused() {
     let dev = shared();
     let flow = file("chain: [{wait: approve}, {task: hello/add, args: [1]}]");
     let run = detached(&dev.cli, &[flow.name()]);
-    let waiting = eventually("it waits for its signal", || {
+    let waiting = eventually_there("it waits for its signal", || {
         let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
         let steps = report["steps"].as_array().cloned().unwrap_or_default();
         steps.iter().any(|step| step["waits"] == "for the signal approve").then_some(report)
@@ -155,7 +155,7 @@ fn a_paused_run_begins_nothing_until_it_is_resumed() {
     let run = detached(&dev.cli, &[flow.name()]);
     assert_eq!(dev.cli.run(&["runs", "pause", &run]).code, 0);
     assert_eq!(dev.cli.run(&["runs", "signal", &run, "go"]).code, 0);
-    eventually("its task is held", || {
+    eventually_there("its task is held", || {
         let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
         let held = report["steps"].as_array()?.iter().any(|step| step["waits"] == "for the run to be resumed");
         (held && report["state"] == "paused").then_some(())
@@ -199,6 +199,39 @@ fn a_journal_is_exported_as_lines_of_json() {
     let lines: Vec<Value> = exported.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let records: Vec<&str> = lines.iter().map(|line| line["record"].as_str().unwrap()).collect();
     assert_eq!(records, ["start", "step.0-0.1", "end"]);
+    assert!(lines.iter().all(|line| line["v"] == 1 && line["run"] == *run), "{lines:?}");
+    assert_eq!((&lines[1]["body"], &lines[1]["headers"]["Lovage-State"]), (&json!(3), &json!("succeeded")));
+    assert_eq!(lines[2]["body"]["result"], json!({"succeeded": {"json": 3}}));
+}
+
+#[test]
+fn a_run_of_many_steps_is_shown_a_page_at_a_time() {
+    let dev = shared();
+    let flow = file("{map: {value: '${item}'}, over: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]}");
+    let run = detached(&dev.cli, &[flow.name()]);
+    assert_eq!(dev.cli.run(&["runs", "watch", &run]).json().as_array().map(Vec::len), Some(12));
+    let (mut seen, mut after) = (Vec::new(), None::<String>);
+    loop {
+        let mut args = vec!["runs", "show", &run, "--json", "--limit", "5"];
+        if let Some(after) = &after {
+            args.extend(["--after", after]);
+        }
+        let page = dev.cli.run(&args).json();
+        let steps = page["steps"].as_array().unwrap();
+        assert!(steps.len() <= 5, "{page}");
+        seen.extend(steps.iter().map(|step| step["step"].as_str().unwrap().to_owned()));
+        after = page["next"].as_str().map(str::to_owned);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 13, "the map and its members: {seen:?}");
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), 13);
+    dev.cli.run(&["runs", "show", &run, "--json", "--after", "0-7"]).fails(2, &["0-7", "has not begun"]);
+    let tree = dev.cli.run(&["runs", "show", &run, "--limit", "4"]);
+    assert!(tree.stdout.lines().count() < 12, "{}", tree.stdout);
 }
 
 #[test]

@@ -150,5 +150,6 @@ promises! {
         a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each;
     bus: a_listener_hears_what_is_sent_and_stored, an_asker_gets_as_many_answers_as_it_takes, nobody_answers_at_once,
         after_a_flush_nothing_of_others_is_missed;
-    objects: objects_of_any_size_come_back, an_object_is_replaced, a_missing_object_is_none, a_removed_object_is_gone;
+    objects: objects_of_any_size_come_back, an_object_is_replaced, a_missing_object_is_none, a_removed_object_is_gone,
+        objects_are_listed_until_they_are_removed;
 }

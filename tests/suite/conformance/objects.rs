@@ -1,5 +1,6 @@
 //! Objects.
 
+use futures::TryStreamExt as _;
 use lovage::broker::ObjectInfo;
 use lovage::protocol::stream::Bucket;
 use tokio::io::AsyncReadExt;
@@ -57,4 +58,25 @@ pub(super) async fn a_removed_object_is_gone(rig: Rig) {
     assert_eq!(get(&rig, Bucket::Values).await, None);
     put(&rig, Bucket::Values, b"again").await;
     assert_eq!(get(&rig, Bucket::Values).await.unwrap(), b"again");
+}
+
+pub(super) async fn objects_are_listed_until_they_are_removed(rig: Rig) {
+    let objects = &rig.broker.objects;
+    let listed = async || {
+        let mut all: Vec<(String, ObjectInfo)> =
+            soon(objects.list(Bucket::RunValues).await.unwrap().try_collect()).await.unwrap();
+        all.sort_by(|one, other| one.0.cmp(&other.0));
+        all
+    };
+    assert_eq!(listed().await, []);
+    let mut expected = Vec::new();
+    for name in ["a/1", "a/2", NAME] {
+        expected.push((name.to_owned(), objects.put(Bucket::RunValues, name, &mut &b"x"[..]).await.unwrap()));
+    }
+    put(&rig, Bucket::Modules, b"of another bucket").await;
+    assert_eq!(listed().await, expected);
+    for name in ["a/1", NAME] {
+        objects.remove(Bucket::RunValues, name).await.unwrap();
+    }
+    assert_eq!(listed().await, [expected.remove(1)]);
 }

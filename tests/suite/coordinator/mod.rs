@@ -4,6 +4,7 @@
 mod chaos;
 mod flows;
 mod large;
+mod retention;
 mod sharing;
 mod trouble;
 
@@ -146,6 +147,10 @@ impl Rig {
 
     /// A stand-in for a host, and the tasks that it has done.
     async fn host(&self) -> (Running, Done) {
+        self.stand_in(Care::Insists).await
+    }
+
+    async fn stand_in(&self, care: Care) -> (Running, Done) {
         let done = Done::default();
         let (broker, counted) = (self.broker.clone(), done.clone());
         let consumer = queue_consumer(self.client.tenant(), &Queue::default_queue(), Duration::from_secs(20));
@@ -155,7 +160,7 @@ impl Rig {
             loop {
                 let Ok(delivery) = deliveries.next().await else { continue };
                 deliveries.allow(1);
-                if perform(&broker, &counted, &delivery.message).await {
+                if perform(&broker, &counted, &delivery.message, care).await {
                     drop(delivery.lease.finish().await);
                 }
             }
@@ -197,6 +202,15 @@ impl Rig {
     }
 }
 
+/// What a stand-in does when the broker refuses an outcome.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// It tries again until the outcome is stored, as hosts do.
+    Insists,
+    /// It acknowledges the task all the same: the outcome is lost.
+    Loses,
+}
+
 impl Running {
     async fn await_ready(self, mut ready: tokio::sync::watch::Receiver<bool>) -> Self {
         soon("the coordinator reads", ready.wait_for(|ready| *ready)).await.unwrap();
@@ -221,7 +235,7 @@ async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// Does one task as a host would, and commits its outcome; `false` leaves it as it is, running for ever.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the other variants are none of this function's business")]
-async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message) -> bool {
+async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message, care: Care) -> bool {
     let subject = TaskSubject::read(&message.subject).unwrap();
     let TaskKey::Step(key) = subject.key.clone() else { panic!("{subject:?}") };
     let task = TaskMessage::decode(&message.headers, &message.payload).unwrap();
@@ -256,18 +270,18 @@ async fn perform(broker: &Broker, done: &Done, message: &lovage::broker::Message
         StepEnd::Replaced(Value::Inline(bytes)) => StepEnd::Replaced(values::put(broker, shelf, bytes).await.unwrap()),
         other => other,
     };
-    commit(broker, &subject.tenant, &key, end).await;
+    commit(broker, &subject.tenant, &key, end, care).await;
     true
 }
 
-async fn commit(broker: &Broker, tenant: &Tenant, key: &StepAttempt, end: StepEnd) {
+async fn commit(broker: &Broker, tenant: &Tenant, key: &StepAttempt, end: StepEnd, care: Care) {
     let (headers, payload) = step::encode(&StepOutcome { end, usage: Usage::default() });
     let subject = RecordSubject::outcome(tenant, key).to_string();
     let publish = Publish { subject, headers, payload, expect: Some(0), ..Publish::default() };
     loop {
         match broker.streams.publish(publish.clone()).await {
             Ok(_) | Err(lovage::broker::Error::Conflict { .. }) => return,
-            // A host insists.
+            Err(_) if care == Care::Loses => return,
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }

@@ -127,6 +127,19 @@ async fn two_who_hold_the_same_partitions_do_no_harm() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_who_was_thought_dead_gives_up_what_others_took_also_where_nothing_happens() {
+    let rig = Rig::memory().await;
+    let _first = rig.coordinator("c1").await;
+    // Nobody hears of the first for ten seconds: the second takes all, while the first works on and has nothing to write.
+    rig.faults().refuse_publishes("lvg.ctl.coordinator.c1", 20, Error::Unavailable("cut off".to_owned()));
+    let (_second, _ready) = rig.begin("c2", |_| {}).await;
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    assert_eq!(shares(&rig.broker).await, [("c2".to_owned(), 32)]);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(shares(&rig.broker).await, [("c1".to_owned(), 16), ("c2".to_owned(), 16)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_coordinator_goes_on_from_its_checkpoint() {
     let rig = Rig::memory().await;
     let first = rig.coordinator("c1").await;

@@ -16,7 +16,7 @@ fn group(members: usize) -> serde_json::Value {
 }
 
 /// Writes a record as it is.
-async fn put(rig: &Rig, run: &RunId, record: &str, version: &str, body: &'static str) {
+pub(super) async fn put(rig: &Rig, run: &RunId, record: &str, version: &str, body: &'static str) {
     let name = RecordName::Start.subject(&Tenant::default_tenant(), run).replace("start", record);
     let publish = Publish {
         headers: wire::headers().with(VERSION, version),

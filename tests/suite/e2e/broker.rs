@@ -14,10 +14,11 @@ use rustix::process::Signal;
 use tokio_util::sync::CancellationToken;
 
 use super::{server, signature};
+use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::nats::TestServer;
 use crate::support::platform::{Cli, LOVAGE, free_port, nats_server};
-use crate::support::process::{Process, eventually, page};
+use crate::support::process::{Process, page};
 
 /// Tasks that are on their way while the broker is killed.
 const TASKS: u32 = 100;
@@ -52,7 +53,7 @@ async fn a_host_that_lost_its_broker_stops_when_it_is_told_to() {
     cli.push_wat("spins", &guests::spins());
     let mut host = cli.host(&["--drain", "1s"]);
     let id = cli.send(&["spins/run", "--fuel", "off"]);
-    eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs", || (cli.state(&id) == "running").then_some(()));
     server.server.kill().await;
     host.line("it is told", |line| line.contains("the connection to the broker is lost"));
     let told = Instant::now();

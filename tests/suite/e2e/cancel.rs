@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::server;
+use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::platform::shared;
-use crate::support::process::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_queued_task_never_runs() {
@@ -28,7 +28,7 @@ fn a_running_task_ends_as_cancelled_within_a_second_and_its_host_goes_on() {
     let dev = shared();
     dev.cli.push_wat("spins", &guests::spins());
     let id = dev.cli.send(&["spins/run", "--fuel", "off", "--retry", "5"]);
-    eventually("it runs", || (dev.cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs", || (dev.cli.state(&id) == "running").then_some(()));
     let cancelled = Instant::now();
     dev.cli.run(&["cancel", &id]).output();
     dev.cli.run(&["result", &id, "--wait"]).fails(1, &["error: cancelled"]);
@@ -43,7 +43,7 @@ async fn a_cancelled_guest_gives_its_only_slot_back() {
     cli.push_wat("spins", &guests::spins());
     let _host = cli.host(&["--concurrency", "1"]);
     let id = cli.send(&["spins/run", "--fuel", "off"]);
-    eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs", || (cli.state(&id) == "running").then_some(()));
     let waiting = cli.send(&["hello/add", "[1, 2]"]);
     let cancelled = Instant::now();
     cli.run(&["cancel", &id]).output();
@@ -55,7 +55,7 @@ async fn a_cancelled_guest_gives_its_only_slot_back() {
 fn a_task_that_looks_for_cancels_is_told() {
     let dev = shared();
     let id = dev.cli.send(&["probe/wait_cancel", "--fuel", "off"]);
-    eventually("it runs", || (dev.cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs", || (dev.cli.state(&id) == "running").then_some(()));
     dev.cli.run(&["cancel", &id]).output();
     assert_eq!(dev.cli.settled(&id)["state"], "cancelled");
 }
@@ -65,7 +65,7 @@ async fn a_task_that_waits_for_its_next_attempt_never_runs_it() {
     let dev = shared();
     let policy = r#"{"attempts": 5, "backoff": "1s", "jitter": false}"#;
     let id = dev.cli.send(&["probe/flaky", r#"{"until": 9}"#, "--retry", policy]);
-    eventually("it is retrying", || (dev.cli.state(&id) == "retrying").then_some(()));
+    eventually_there("it is retrying", || (dev.cli.state(&id) == "retrying").then_some(()));
     dev.cli.run(&["cancel", &id]).output();
     assert_eq!(dev.cli.settled(&id)["state"], "cancelled");
     let broker = dev.cli.client().await.broker().clone();

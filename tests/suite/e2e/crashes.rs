@@ -12,8 +12,9 @@ use lovage::workflow::journal::Event;
 use serde_json::json;
 
 use super::server;
+use crate::support::eventually::PATIENCE;
 use crate::support::platform::Cli;
-use crate::support::process::{PATIENCE, Process};
+use crate::support::process::Process;
 
 /// Members of the chord.
 const MEMBERS: usize = 1_000;

@@ -13,9 +13,8 @@ use lovage::protocol::record;
 use rustix::process::Signal;
 
 use super::{server, signature, task_id};
-use crate::support::eventually::eventually as in_time;
+use crate::support::eventually::{PATIENCE, eventually, eventually_there};
 use crate::support::guests;
-use crate::support::process::{PATIENCE, eventually};
 
 /// Tasks whose hosts are killed.
 const TASKS: usize = 1_000;
@@ -73,7 +72,7 @@ async fn a_thousand_tasks_survive_a_killed_host() {
     assert_eq!(heard.keys().cloned().collect::<HashSet<TaskId>>(), ids);
     assert!(heard.values().flatten().all(|end| matches!(end, End::Succeeded(_))));
     // What was heard may be stored a moment later.
-    let stored = in_time("all records are stored", || async {
+    let stored = eventually("all records are stored", || async {
         let stored = client.broker().streams.read("lvg.default.res.*", Start::Sequence(1), false).await.unwrap();
         let stored: Vec<_> = stored.try_collect().await.unwrap();
         (stored.len() >= TASKS).then_some(stored)
@@ -121,7 +120,7 @@ async fn a_task_that_loses_every_host_ends_as_host_lost() {
     let id = cli.send(&["spins/run", "--fuel", "off"]);
     for _ in 0..4 {
         let mut host = cli.host(&["--lease", "1s"]);
-        eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+        eventually_there("it runs", || (cli.state(&id) == "running").then_some(()));
         host.kill();
     }
     let _host = cli.host(&["--lease", "1s"]);
@@ -137,12 +136,12 @@ async fn a_task_survives_any_number_of_hosts_that_are_stopped() {
     let id = cli.send(&["spins/run", "--fuel", "off"]);
     for _ in 0..5 {
         let mut host = cli.host(&["--drain", "0s"]);
-        eventually("it runs", || (cli.state(&id) == "running").then_some(()));
+        eventually_there("it runs", || (cli.state(&id) == "running").then_some(()));
         host.signal(Signal::TERM);
         host.exit();
     }
     let _host = cli.host(&[]);
-    eventually("it runs again", || (cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs again", || (cli.state(&id) == "running").then_some(()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,7 +188,7 @@ async fn an_id_is_queued_once_and_settled_once() {
             Err(error) => panic!("{error}"),
         }
     }
-    eventually("the second message is gone", || (!is_queued(&client, &id)).then_some(()));
+    eventually_there("the second message is gone", || (!is_queued(&client, &id)).then_some(()));
     assert_eq!(client.state(&id).await.unwrap().state, State::Succeeded);
     let stored = client.broker().streams.last(&format!("lvg.default.res.{id}")).await.unwrap().unwrap();
     assert_eq!(stored.sequence, 1, "the record was replaced");

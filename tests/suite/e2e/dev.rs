@@ -5,9 +5,10 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::platform::{Dev, Ended, dev, lovage, shared};
-use crate::support::process::{Process, children, eventually, is_alive, page};
+use crate::support::process::{Process, children, is_alive, page};
 
 /// Starts `lovage dev` where it can find programs in `path` alone.
 fn dev_with_path(path: &Path) -> Ended {
@@ -81,7 +82,7 @@ fn an_interrupt_lets_running_tasks_end_and_stops_the_broker() {
         let broker = broker_of(&dev);
         dev.cli.push_wat("slow", &guests::rounds(400_000_000));
         let id = dev.cli.send(&["slow/run"]);
-        eventually("it runs", || (dev.cli.state(&id) == "running").then_some(()));
+        eventually_there("it runs", || (dev.cli.state(&id) == "running").then_some(()));
         dev.process.signal(Signal::INT);
         let (code, said) = dev.process.exit();
         assert_eq!(code, 0, "{said}");
@@ -100,7 +101,7 @@ fn a_second_interrupt_stops_at_once_and_stops_the_broker() {
     let broker = broker_of(&dev);
     dev.cli.push_wat("spins", &guests::spins());
     let id = dev.cli.send(&["spins/run", "--fuel", "off"]);
-    eventually("it runs", || (dev.cli.state(&id) == "running").then_some(()));
+    eventually_there("it runs", || (dev.cli.state(&id) == "running").then_some(()));
     dev.process.signal(Signal::INT);
     dev.process.line("stopping", |line| line.contains("stopping"));
     dev.process.signal(Signal::INT);
@@ -113,7 +114,7 @@ fn a_killed_platform_leaves_no_broker() {
     let mut dev = Dev::start();
     let broker = broker_of(&dev);
     dev.process.kill();
-    eventually("the broker ends", || (!is_alive(broker)).then_some(()));
+    eventually_there("the broker ends", || (!is_alive(broker)).then_some(()));
 }
 
 #[test]
@@ -134,7 +135,7 @@ fn several_hosts_in_one_process_share_the_work() {
     dev.cli.push_wat("spins", &guests::spins());
     let ids: Vec<String> = (0..2).map(|_| dev.cli.send(&["spins/run", "--fuel", "off"])).collect();
     let host = |id: &String| {
-        eventually("it runs", || {
+        eventually_there("it runs", || {
             let record = dev.cli.run(&["result", id, "--json"]).json();
             record["host"].as_str().map(str::to_owned)
         })

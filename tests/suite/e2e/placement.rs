@@ -1,8 +1,8 @@
 //! Tasks go to hosts of their tenant and queue, and to no others.
 
 use super::server;
+use crate::support::eventually::eventually_there;
 use crate::support::guests;
-use crate::support::process::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_waits_for_a_host_of_its_queue() {
@@ -39,7 +39,7 @@ async fn two_hosts_share_a_queue() {
     let _hosts = [cli.host(&["--concurrency", "1"]), cli.host(&["--concurrency", "1"])];
     let ids = [(); 3].map(|()| cli.send(&["spins/run", "--fuel", "off"]));
     let running = || ids.iter().filter(|id| cli.state(id) == "running").count();
-    eventually("both are busy", || (running() == 2).then_some(()));
+    eventually_there("both are busy", || (running() == 2).then_some(()));
     cli.run(&["cancel", &ids[0]]).output();
-    eventually("the third runs", || (cli.state(&ids[2]) == "running").then_some(()));
+    eventually_there("the third runs", || (cli.state(&ids[2]) == "running").then_some(()));
 }

@@ -7,8 +7,8 @@ use lovage::model::lifecycle::{End, Record, State};
 use lovage::model::{Kind, Policy};
 
 use super::{server, signature, task_id};
+use crate::support::eventually::eventually_there;
 use crate::support::platform::shared;
-use crate::support::process::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_are_counted_one_two_three() {
@@ -38,7 +38,7 @@ async fn a_task_that_waits_for_its_next_attempt_is_a_scheduled_message() {
     let client = dev.cli.client().await;
     let policy = r#"{"attempts": 2, "backoff": "1h"}"#;
     let id = dev.cli.send(&["probe/flaky", r#"{"until": 9}"#, "--retry", policy]);
-    eventually("it is retrying", || (dev.cli.state(&id) == "retrying").then_some(()));
+    eventually_there("it is retrying", || (dev.cli.state(&id) == "retrying").then_some(()));
     let shown = dev.cli.run(&["result", &id, "--json"]).json();
     assert_eq!((&shown["next"]["attempt"], &shown["failure"]["attempt"]), (&2.into(), &1.into()));
     dev.cli.run(&["result", &id]).fails(3, &["retrying: the task has not ended", "--wait"]);
@@ -93,7 +93,7 @@ async fn the_next_attempt_runs_on_another_host_when_the_first_is_gone() {
     let mut first = cli.host(&[]);
     let policy = r#"{"attempts": 2, "backoff": "1s", "jitter": false}"#;
     let id = cli.send(&["probe/flaky", r#"{"until": 2}"#, "--retry", policy]);
-    eventually("it is retrying", || (cli.state(&id) == "retrying").then_some(()));
+    eventually_there("it is retrying", || (cli.state(&id) == "retrying").then_some(()));
     first.kill();
     let _second = cli.host(&[]);
     let record = cli.settled(&id);

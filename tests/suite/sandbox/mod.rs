@@ -5,10 +5,12 @@ mod cancel;
 mod commands;
 mod compiler;
 mod guests;
+mod languages;
 mod limits;
 mod mutations;
 mod tasks;
 mod traps;
+mod typed;
 mod uploads;
 
 use std::path::PathBuf;

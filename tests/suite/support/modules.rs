@@ -28,7 +28,7 @@ pub(crate) async fn push(client: &Client, name: &str) -> ModuleRecord {
     let contract = inspection.contract;
     let stored = Bytes::from(inspection.stored.into_owned());
     let tasks = match contract {
-        Contract::Task => {
+        Contract::Task | Contract::Typed => {
             let code = sandbox.load(&Digest::of(&stored), stored.clone()).await.unwrap();
             sandbox.describe(&code).await.unwrap()
         }

@@ -10,8 +10,9 @@ use lovage::client::Client;
 use lovage::model::Tenant;
 use tempfile::TempDir;
 
+use super::eventually::eventually_there;
 use super::guests;
-use super::process::{Process, children, eventually, is_alive};
+use super::process::{Process, children, is_alive};
 
 /// The program under test.
 pub(crate) const LOVAGE: &str = env!("CARGO_BIN_EXE_lovage");
@@ -183,7 +184,9 @@ impl Drop for Dev {
     fn drop(&mut self) {
         let broker = children(self.process.pid());
         self.process.kill();
-        eventually("the broker ends with its parent", || broker.iter().all(|(pid, _)| !is_alive(*pid)).then_some(()));
+        eventually_there("the broker ends with its parent", || {
+            broker.iter().all(|(pid, _)| !is_alive(*pid)).then_some(())
+        });
     }
 }
 

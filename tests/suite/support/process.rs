@@ -5,32 +5,9 @@ use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::{Duration, Instant};
 
+use super::eventually::{PATIENCE, eventually_there};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
-
-/// What nothing in these tests takes on a machine of two busy cores, compiling the largest guest included.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The pause between two looks of [`eventually`].
-const LOOK_PAUSE: Duration = Duration::from_millis(10);
-
-/// The first value that `look` finds; fails after [`PATIENCE`]. For what tells nobody when it changes.
-pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "never: {what}");
-        pause();
-    }
-}
-
-#[expect(clippy::disallowed_methods, reason = "what is looked at here gives no signal")]
-fn pause() {
-    std::thread::sleep(LOOK_PAUSE);
-}
 
 /// Everything that a process wrote.
 #[derive(Default)]
@@ -84,7 +61,7 @@ impl Process {
 
     /// Waits until it has ended.
     pub(crate) fn ended(&mut self) -> ExitStatus {
-        eventually("the process ends", || self.child.try_wait().unwrap())
+        eventually_there("the process ends", || self.child.try_wait().unwrap())
     }
 
     /// Waits until it has ended; its exit code, and all that it said.

@@ -1,0 +1,3 @@
+module task-name
+
+go 1.21

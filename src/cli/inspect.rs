@@ -1,0 +1,183 @@
+//! `lovage module inspect`: all that matters of a file before it is uploaded.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::module::{Examined, contract_name, examine_in, print_tasks, read_manifest};
+use super::{Fault, input, output, sandbox as own};
+use crate::broker::{Clock as _, SystemClock};
+use crate::model::{Digest, Failure, Limits, Outcome, TaskName, Tenant};
+use crate::protocol::note::printable;
+use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Report, Sandbox};
+
+/// `lovage module inspect`.
+#[derive(Args)]
+pub(super) struct InspectArgs {
+    /// The Wasm file.
+    file: PathBuf,
+
+    /// Run it once with this input, and show what that takes: JSON, - for stdin, or @FILE.
+    #[arg(long, value_name = "INPUT")]
+    input: Option<String>,
+
+    /// The task that is run; the module's only one where it is not given.
+    #[arg(long, requires = "input")]
+    task: Option<TaskName>,
+
+    /// Further tasks, arguments and limits of a command module, as `module push --manifest` takes them.
+    #[arg(long, value_name = "FILE.toml")]
+    manifest: Option<PathBuf>,
+
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is granted by name, and the imports that it is for. A module may import what it is not granted: its calls are refused.
+const GRANTS: [(&str, &str); 4] = [
+    ("kv", "lovage:task/kv"),
+    ("blob", "lovage:task/blob"),
+    ("secrets", "lovage:task/secrets"),
+    ("http", "wasi:http/"),
+];
+
+/// The grants that a module with these imports may need.
+fn grants(imports: &[String]) -> Vec<&'static str> {
+    let needs = |prefix: &str| imports.iter().any(|import| import.starts_with(prefix));
+    GRANTS.iter().filter(|(_, prefix)| needs(prefix)).map(|(grant, _)| *grant).collect()
+}
+
+/// Log lines of the run that are kept until it has ended.
+const NOTES_MAX: usize = 1_000;
+
+impl InspectArgs {
+    pub(super) async fn run(self) -> Result<(), Fault> {
+        let input = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
+        let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+        // A cache of its own, so that it is compiled whatever was compiled before: that is what is measured.
+        let cache =
+            tempfile::tempdir().map_err(|error| Fault::platform(format!("failed to make a folder: {error}")))?;
+        let sandbox = own::open(1, Some(cache.path().to_owned()))?;
+        let examined = examine_in(&sandbox, "inspected".parse()?, None, &self.file, manifest).await?;
+        let run = match input {
+            Some(input) => Some(self.run_once(&sandbox, &examined, input).await?),
+            None => None,
+        };
+        if self.json { print_json(&examined, run.as_ref()) } else { print_text(&examined, run.as_ref()) }
+    }
+
+    /// Calls one of the tasks, under the limits of its manifest, and shows its log.
+    async fn run_once(&self, sandbox: &Sandbox, examined: &Examined, input: bytes::Bytes) -> Result<Report, Fault> {
+        let tasks = &examined.upload.tasks;
+        let known = || tasks.iter().map(|task| task.name.as_str()).collect::<Vec<_>>().join(", ");
+        let task = match (&self.task, tasks.as_slice()) {
+            (Some(task), tasks) if tasks.iter().any(|known| known.name == *task) => task.clone(),
+            (Some(task), _) => {
+                return Err(Fault::usage(format!("the module has no task {task} (there is {})", known())));
+            }
+            (None, [only]) => only.name.clone(),
+            (None, _) => return Err(Fault::usage(format!("choose a task with --task: {}", known()))),
+        };
+        let (notes, mut heard) = mpsc::channel(NOTES_MAX);
+        let attempt = Attempt {
+            task_id: "inspect".to_owned(),
+            task,
+            tenant: Tenant::default_tenant(),
+            attempt: 1,
+            idempotency_key: "inspect".to_owned(),
+            run_id: None,
+            step: None,
+            labels: Vec::new(),
+        };
+        let invocation = Invocation {
+            attempt,
+            input,
+            limits: Limits::default().with(&examined.upload.manifest.limits),
+            manifest: Arc::new(examined.upload.manifest.clone()),
+            now: SystemClock.now(),
+            notes,
+            cancel: Cancel::default(),
+        };
+        let report = sandbox.invoke(Arc::clone(&examined.module), invocation).await;
+        while let Ok(note) = heard.try_recv() {
+            if let Note::Log { level, message, .. } = note {
+                eprintln!("{:5} {}", level.as_str(), printable(&message));
+            }
+        }
+        Ok(report)
+    }
+}
+
+fn print_json(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
+    let Examined { upload, imports, functions, memory_min_bytes, module } = examined;
+    let mut found = json!({
+        "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "grants": grants(imports),
+        "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
+        "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
+    });
+    if let (Some(object), Some(compilation)) = (found.as_object_mut(), module.compilation()) {
+        object.insert("compilation".to_owned(), json!(compilation));
+    }
+    if let (Some(object), Some(run)) = (found.as_object_mut(), run) {
+        object.insert("run".to_owned(), run_as_json(run));
+    }
+    output::json(&found)
+}
+
+fn run_as_json(run: &Report) -> Value {
+    let failure: Option<&Failure> = if let Outcome::Failed(failure) = &run.outcome { Some(failure) } else { None };
+    json!({
+        "fuel_used": run.fuel_used, "memory_peak_bytes": run.memory_peak_bytes,
+        "duration_us": u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX), "failure": failure,
+    })
+}
+
+fn print_text(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
+    let Examined { upload, imports, functions, memory_min_bytes, module } = examined;
+    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join("\n           ") };
+    output::line(&format!("contract   {}", contract_name(upload.contract)))?;
+    output::line(&format!("size       {}, {functions} functions", output::size(upload.bytes.len() as u64)))?;
+    output::line(&format!("digest     {}", Digest::of(&upload.bytes)))?;
+    output::line(&format!("memory     {} at the start", output::size(*memory_min_bytes)))?;
+    if let Some(compilation) = module.compilation() {
+        output::line(&format!("compiled   {}", compiled(&compilation)))?;
+    }
+    if let Some(run) = run {
+        output::line(&format!("run        {}", ran(run)))?;
+    }
+    output::line(&format!("imports    {}", list(&imports.iter().map(String::as_str).collect::<Vec<_>>())))?;
+    output::line(&format!("grants     {}", list(&grants(imports))))?;
+    print_tasks(&upload.tasks)
+}
+
+fn compiled(compilation: &Compilation) -> String {
+    let Compilation { duration_ms, memory_peak_bytes, artifact_bytes } = compilation;
+    let memory = memory_peak_bytes.map(|bytes| format!(", {} of memory", output::size(bytes))).unwrap_or_default();
+    format!("in {duration_ms} ms{memory}, to {} of machine code", output::size(*artifact_bytes))
+}
+
+fn ran(run: &Report) -> String {
+    let how = match &run.outcome {
+        Outcome::Output(output) => format!("returned {}", output::size(output.len() as u64)),
+        Outcome::Replace(_) => "returned a flow".to_owned(),
+        Outcome::Failed(failure) => format!("failed: {}", printable(&failure.to_string())),
+    };
+    let millis = run.duration.as_secs_f64() * 1_000.0;
+    format!("{how}; {} fuel, {} of memory, {millis:.1} ms", run.fuel_used, output::size(run.memory_peak_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grants_follow_from_imports() {
+        let of = |imports: &[&str]| grants(&imports.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["wasi_snapshot_preview1.fd_write", "lovage:task/host@0.1.0"]), Vec::<&str>::new());
+        assert_eq!(of(&["lovage:task/secrets@0.1.0", "lovage:task/kv@0.1.0"]), ["kv", "secrets"]);
+    }
+}

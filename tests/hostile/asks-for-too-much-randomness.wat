@@ -1,0 +1,7 @@
+;; line: 10
+;; what: one host call that is to take long
+;; expect: trap host_call
+(module
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (memory (export "memory") 1024)
+  (func (export "_start") (drop (call $random_get (i32.const 0) (i32.const 67108864)))))

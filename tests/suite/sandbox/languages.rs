@@ -1,0 +1,149 @@
+//! Every language does the same: the guests under `examples/guests/table`, held to one table.
+
+use bytes::Bytes;
+use lovage::model::{Contract, Digest, Failure, Kind, Outcome};
+use lovage::sandbox::{Note, Report, inspect};
+use serde_json::{Value, json};
+
+use super::{Call, failure};
+use crate::support::guests::built;
+use crate::support::modules::sandbox;
+
+/// A language as the table sees it.
+struct Language {
+    guest: &'static str,
+    contract: Contract,
+    /// How a crash ends: a trap, or an exit code of the language's own.
+    panic: Kind,
+    /// What is said of a crash, in the log or as the failure's message; empty where the toolchain says nothing.
+    last_words: &'static str,
+}
+
+const LANGUAGES: [Language; 8] = [
+    Language { guest: "table-c", contract: Contract::Command, panic: Kind::Trap, last_words: "" },
+    Language { guest: "table-go", contract: Contract::Command, panic: Kind::Returned, last_words: "panic: as asked" },
+    Language { guest: "table-zig", contract: Contract::Command, panic: Kind::Trap, last_words: "panic: as asked" },
+    Language { guest: "table-assemblyscript", contract: Contract::Command, panic: Kind::Trap, last_words: "as asked" },
+    Language { guest: "table-javascript", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
+    Language {
+        guest: "table-python",
+        contract: Contract::Typed,
+        panic: Kind::Trap,
+        last_words: "RuntimeError: as asked",
+    },
+    Language { guest: "table-rust", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
+    Language { guest: "table-sdk", contract: Contract::Task, panic: Kind::Trap, last_words: "as asked" },
+];
+
+impl Language {
+    /// Runs one of its tasks; the report, and what it said.
+    async fn run(&self, task: &'static str, input: &Value) -> (Report, Vec<Note>) {
+        let upload = std::fs::read(built(self.guest)).unwrap();
+        let stored = Bytes::from(inspect(&upload).unwrap().stored.into_owned());
+        let module = sandbox().load(&Digest::of(&stored), stored).await.unwrap();
+        assert_eq!(module.contract(), self.contract, "{}", self.guest);
+        let (invocation, mut heard) =
+            Call { task, input: Bytes::from(input.to_string()), ..Call::default() }.invocation();
+        let report = sandbox().invoke(module, invocation).await;
+        let mut notes = Vec::new();
+        while let Ok(note) = heard.try_recv() {
+            notes.push(note);
+        }
+        (report, notes)
+    }
+
+    async fn returns(&self, task: &'static str, input: &Value) -> Value {
+        let (report, _) = self.run(task, input).await;
+        let Outcome::Output(output) = &report.outcome else { panic!("{} {task}: {report:?}", self.guest) };
+        serde_json::from_slice(output).unwrap()
+    }
+
+    async fn fails(&self, task: &'static str, input: &Value) -> Failure {
+        let (report, _) = self.run(task, input).await;
+        failure(&report).clone()
+    }
+
+    fn is_command(&self) -> bool {
+        matches!(self.contract, Contract::Command | Contract::CommandComponent)
+    }
+}
+
+fn logged(notes: &[Note]) -> Vec<&str> {
+    let mut lines = Vec::new();
+    for note in notes {
+        if let Note::Log { message, .. } = note {
+            lines.push(message.as_str());
+        }
+    }
+    lines
+}
+
+#[tokio::test]
+async fn every_language_adds_and_echoes() {
+    for language in &LANGUAGES {
+        let sum = language.returns("sum", &json!([1, 2, 3.5, -10])).await;
+        assert_eq!(sum.as_f64(), Some(-3.5), "{}", language.guest);
+        let sum = language.returns("sum", &json!([])).await;
+        assert_eq!(sum.as_f64(), Some(0.0), "{}", language.guest);
+        for text in ["", "grüße 🌿 \u{7ff}\u{ffff}", "\"\\\n\u{0}\u{1f}", &"é🌿x".repeat(150_000)] {
+            let echo = language.returns("echo", &json!(text)).await;
+            assert!(echo == json!(text), "{}: {} bytes", language.guest, text.len());
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_language_fails_for_now_or_for_good() {
+    for language in &LANGUAGES {
+        let busy = language.fails("busy", &Value::Null).await;
+        assert_eq!((busy.kind, busy.message.as_str()), (Kind::Returned, "try again"), "{}", language.guest);
+        let never = language.fails("never", &Value::Null).await;
+        assert_eq!((never.kind, never.message.as_str()), (Kind::Refused, "never again"), "{}", language.guest);
+    }
+}
+
+#[tokio::test]
+async fn every_language_logs() {
+    for language in &LANGUAGES {
+        let (report, notes) = language.run("say", &Value::Null).await;
+        assert!(matches!(&report.outcome, Outcome::Output(output) if output.trim_ascii() == b"3"), "{report:?}");
+        assert_eq!(logged(&notes), ["line 1: grüße", "line 2: grüße", "line 3: grüße"], "{}", language.guest);
+    }
+}
+
+#[tokio::test]
+async fn every_language_with_imports_reports_progress() {
+    for language in LANGUAGES.iter().filter(|language| !language.is_command()) {
+        let (_, notes) = language.run("steps", &json!(3)).await;
+        let step = |done| Note::Progress { done, total: Some(3.0), note: Some("step".to_owned()) };
+        assert_eq!(notes, [step(1.0), step(2.0), step(3.0)], "{}", language.guest);
+    }
+}
+
+#[tokio::test]
+async fn every_command_says_how_it_ended() {
+    for language in LANGUAGES.iter().filter(|language| language.is_command()) {
+        let babble = language.fails("babble", &Value::Null).await;
+        assert_eq!(babble.kind, Kind::Returned, "{}", language.guest);
+        assert!(babble.message.starts_with("stdout is not JSON"), "{}: {babble}", language.guest);
+        for code in [1, 7, 125] {
+            let quit = language.fails("quit", &json!(code)).await;
+            assert_eq!((quit.kind, quit.detail), (Kind::Returned, Some(json!({ "exit_code": code }))));
+            assert_eq!(quit.message, format!("exit code {code}"), "{}", language.guest);
+        }
+        assert_eq!(language.fails("quit", &json!(65)).await.kind, Kind::Refused, "{}", language.guest);
+        assert_eq!(language.returns("quit", &json!(0)).await, Value::Null, "{}", language.guest);
+    }
+}
+
+#[tokio::test]
+async fn a_crash_in_any_language_is_a_failure_of_its_task_alone() {
+    for language in &LANGUAGES {
+        let (report, notes) = language.run("panic", &Value::Null).await;
+        let failed = failure(&report);
+        assert_eq!(failed.kind, language.panic, "{}: {failed}", language.guest);
+        let said = [logged(&notes).join("\n"), failed.message.clone()].join("\n");
+        assert!(said.contains(language.last_words), "{}: {said}", language.guest);
+        assert_eq!(language.returns("echo", &json!("fine")).await, "fine", "{}", language.guest);
+    }
+}
