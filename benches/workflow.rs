@@ -84,6 +84,12 @@ fn members(count: usize) -> Vec<Value> {
     (0..count).map(|number| json!({"task": "hello/add", "input": [number, 0]})).collect()
 }
 
+fn chain(count: usize) -> Value {
+    let mut steps = vec![json!({"task": "hello/add", "input": [0, 1]})];
+    steps.resize(count, json!({"task": "hello/add", "args": [1]}));
+    json!({ "chain": steps })
+}
+
 fn chord(count: usize) -> Value {
     json!({"chord": {"header": members(count), "body": {"task": "canvas/sum"}}})
 }
@@ -170,21 +176,27 @@ impl Platform {
     }
 
     async fn chains(&self) -> Outcomes<()> {
-        let mut steps = vec![json!({"task": "hello/add", "input": [0, 1]})];
-        steps.resize(10, json!({"task": "hello/add", "args": [1]}));
-        let chain = document(&json!({"chain": steps}))?;
-        let mut times = Vec::new();
-        for _ in 0..CHAINS_ALONE {
-            times.push(self.run(&chain).await?);
-        }
-        times.sort_unstable();
-        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
-        println!("chain of 10, one at a time   p50 {:.2} ms   p99 {:.2} ms", at(50), at(99));
+        let chain = document(&chain(10))?;
+        let (ten, p99) = self.alone(&chain, CHAINS_ALONE).await?;
+        println!("chain of 10, one at a time   p50 {ten:.2} ms   p99 {p99:.2} ms");
+        let (fifty, _) = self.alone(&document(&self::chain(50))?, CHAINS_ALONE / 5).await?;
+        println!("a step of a chain            {:.2} ms   (chains of 50 against chains of 10)", (fifty - ten) / 40.0);
         let began = Instant::now();
         let runs = futures::stream::iter((0..CHAINS).map(|_| self.run(&chain)));
         let times: Vec<Duration> = runs.buffer_unordered(CHAINS_IN_FLIGHT).try_collect().await?;
         println!("chains of 10, {CHAINS_IN_FLIGHT} at once      {:.0}/s", rate(times.len(), began.elapsed()));
         Ok(())
+    }
+
+    /// The median and the 99th percentile of runs one after the other, in milliseconds.
+    async fn alone(&self, document: &Document, runs: usize) -> Outcomes<(f64, f64)> {
+        let mut times = Vec::new();
+        for _ in 0..runs {
+            times.push(self.run(document).await?);
+        }
+        times.sort_unstable();
+        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
+        Ok((at(50), at(99)))
     }
 
     /// The median of some runs.

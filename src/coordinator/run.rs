@@ -90,6 +90,7 @@ impl Actor {
         shared.metrics.in_memory.inc();
         let mut batch = Vec::new();
         let mut last = Instant::now();
+        let behind = Arc::clone(&door.missed);
         loop {
             let idle = self.idle_after(&shared);
             let wake = self.watchdog_in().map_or(last + idle, |wait| (Instant::now() + wait).min(last + idle));
@@ -99,7 +100,7 @@ impl Actor {
                         break;
                     }
                 }
-                () = door.missed.rung() => {}
+                () = behind.rung() => {}
                 () = tokio::time::sleep_until(wake) => {
                     if self.watchdog_in().is_some_and(|wait| wait.is_zero()) {
                         self.store_watchdog().await;
@@ -111,7 +112,7 @@ impl Actor {
                 }
             }
             last = Instant::now();
-            let missed = door.missed.take();
+            let missed = behind.take();
             self.take_safely(std::mem::take(&mut batch), missed).await;
         }
         let missed = door.missed.take();

@@ -33,6 +33,9 @@ pub(super) enum Language {
     Rust,
     /// A command of about 45 KB.
     C,
+    /// A command of about 200 KB.
+    #[value(alias = "c++")]
+    Cpp,
     /// A command of about 4 MB.
     Go,
     /// A command of about 100 KB.

@@ -35,6 +35,7 @@ impl Language {
         match self {
             Self::Rust => files!("rust": "README.md", "build", "Cargo.toml", "src/lib.rs"; "wit/task.wit"),
             Self::C => files!("c": "README.md", "build", "main.c"),
+            Self::Cpp => files!("cpp": "README.md", "build", "main.cpp"),
             Self::Go => files!("go": "README.md", "build", "go.mod", "main.go"),
             Self::Zig => files!("zig": "README.md", "build", "main.zig"),
             Self::Javascript => files!("javascript": "README.md", "build", "main.js", "package.json"; "wit/task.wit"),

@@ -57,6 +57,11 @@ fn a_project_in_c_builds_and_runs() {
 }
 
 #[test]
+fn a_project_in_cpp_builds_and_runs() {
+    makes_builds_and_runs("cpp");
+}
+
+#[test]
 fn a_project_in_go_builds_and_runs() {
     makes_builds_and_runs("go");
 }
