@@ -59,7 +59,7 @@ impl CoordinatorArgs {
             Ok(served.and(driven)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
-        status::beside(work, listener, status, &stop).await
+        status::beside(Box::pin(work), listener, status, &stop).await
     }
 }
 

@@ -117,6 +117,7 @@ impl From<client::Error> for Fault {
             | Error::LetterNotFound(_)
             | Error::BatchNotFound(_)
             | Error::Refused(_) => usage,
+            Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
             Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),
             Error::ScheduleThere(_) => usage.hint("change it with --replace, or remove it with `lovage schedule rm`"),
             Error::RunCancelled(_) => Self::failed(&Failure::new(Kind::Cancelled, error.to_string())),

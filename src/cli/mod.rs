@@ -18,6 +18,7 @@ mod inspect;
 mod module;
 mod new;
 mod output;
+mod queue;
 mod run;
 mod runs;
 mod sandbox;
@@ -79,6 +80,9 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// See, pause and purge queues.
+    #[command(subcommand)]
+    Queue(queue::Queue),
     /// List, send again and drop tasks that have failed for good.
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -142,6 +146,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Queue(queue) => Box::pin(queue.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,

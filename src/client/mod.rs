@@ -20,6 +20,7 @@ mod call;
 mod cancel;
 mod dead;
 mod modules;
+mod queues;
 mod runs;
 mod runs_control;
 mod runs_export;
@@ -38,6 +39,7 @@ pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
+pub use queues::{Purged, QueueView};
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -50,8 +52,8 @@ use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
 use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef, Tenant,
-    Version,
+    Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
+    Tenant, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -176,6 +178,9 @@ pub enum Error {
     /// There is no dead letter of this task: it has not failed for good, or was sent again or dropped.
     #[error("find dead letter {0}: there is none (they are kept for two weeks)")]
     LetterNotFound(TaskId),
+    /// Nothing waits in the queue, and nobody has served it or decided of it.
+    #[error("find queue {0}: no host has ever served it, and nothing waits in it")]
+    QueueNotFound(Queue),
     /// There is no batch of this id.
     #[error("find batch {0}: there is none (it is known for a week what was sent)")]
     BatchNotFound(RunId),

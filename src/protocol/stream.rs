@@ -57,6 +57,8 @@ pub enum Stream {
     Dead,
     /// How far the sending of batches is: `lvg.*.batch.>`.
     Batch,
+    /// What operators have decided of queues: `lvg.*.queue.>`.
+    Queue,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
@@ -112,7 +114,12 @@ impl Stream {
     pub fn all(tenant: &Tenant) -> Vec<Self> {
         let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
         let runs = [Self::Journal, Self::Index, Self::Flow, Self::Recurring, Self::Coordination];
-        [Self::Task(tenant.clone())].into_iter().chain(shared).chain([Self::Dead, Self::Batch]).chain(runs).collect()
+        [Self::Task(tenant.clone())]
+            .into_iter()
+            .chain(shared)
+            .chain([Self::Dead, Self::Batch, Self::Queue])
+            .chain(runs)
+            .collect()
     }
 
     /// The stream that captures `subject` (which may hold wildcards behind its third token); `None` for what no stream captures.
@@ -137,6 +144,7 @@ impl Stream {
             "index" => Some(Self::Index),
             "flow" => Some(Self::Flow),
             "dead" => Some(Self::Dead),
+            "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
             "schedule" => Some(Self::Recurring),
             _ => None,
@@ -157,6 +165,7 @@ impl Stream {
             Self::Index => "LVG_INDEX".to_owned(),
             Self::Flow => "LVG_FLOW".to_owned(),
             Self::Dead => "LVG_DEAD".to_owned(),
+            Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
@@ -209,6 +218,7 @@ impl Stream {
                 age_max: Some(BATCH_AGE_MAX),
                 ..Rules::history()
             },
+            Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],

@@ -108,6 +108,7 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Index
         | Stream::Flow
         | Stream::Dead
+        | Stream::Queue
         | Stream::Batch
         | Stream::Recurring
         | Stream::Coordination => rules.messages_max,

@@ -55,9 +55,8 @@ impl Actor {
     async fn look_after_strays(&self) {
         let Performer { shared, tenant, run, .. } = &self.performer;
         let filter = subject::run_records(tenant, run);
-        let oldest = async || {
-            Ok(shared.broker.streams.read(&filter, From::Sequence(1), false).await?.next().await.transpose()?)
-        };
+        let oldest =
+            async || shared.broker.streams.read(&filter, From::Sequence(1), false).await?.next().await.transpose();
         let Ok(Some(oldest)) = Patience::default().insist("read stray records", oldest).await else { return };
         if shared.broker.clock.now().since(oldest.time) < STRAY_AFTER {
             // No run asks for this one: it has folded records before it reminds of a full queue.

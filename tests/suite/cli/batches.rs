@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::support::eventually::eventually_there;
 use crate::support::platform::shared;
-use crate::support::process::eventually;
 
 #[test]
 fn a_file_of_inputs_is_sent_and_counted() {
@@ -19,7 +19,7 @@ fn a_file_of_inputs_is_sent_and_counted() {
         let shown = cli.run(&["batch", "show", &id, "--json"]).json();
         (shown["states"]["succeeded"] == 500).then_some(shown)
     };
-    let shown = eventually("all have ended", done);
+    let shown = eventually_there("all have ended", done);
     assert_eq!((&shown["tasks"], &shown["sent"]), (&500.into(), &500.into()));
     let again = cli.run(&["send", "hello/add", "--batch", path]);
     assert_eq!(again.output(), id);

@@ -1,15 +1,15 @@
 //! `lovage dead`, as its users type it.
 
+use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::platform::{Cli, shared};
-use crate::support::process::eventually;
 
 /// A task that fails once, with a label by which the test finds it.
 fn failed(cli: &Cli, module: &str, label: &str) -> String {
     let task = format!("{module}/flaky");
     let id = cli.send(&[&task, r#"{"until": 9}"#, "--retry", "1", "--label", label]);
     assert_eq!(cli.settled(&id)["state"], "failed");
-    eventually("its letter", || (cli.run(&["dead", "show", &id]).code == 0).then_some(id.clone()))
+    eventually_there("its letter", || (cli.run(&["dead", "show", &id]).code == 0).then_some(id.clone()))
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn many_are_sent_again_by_filter_or_dropped() {
         let listed = cli.run(&["dead", "ls", "--label", "test=many", "--json"]);
         (listed.output().lines().count() == 5).then_some(listed)
     };
-    let listed = eventually("all have failed again", all_failed);
+    let listed = eventually_there("all have failed again", all_failed);
     assert!(listed.stdout.lines().all(|line| line.contains("replay_of")), "{}", listed.stdout);
     let dropped = cli.run(&["dead", "rm", "--all", "--label", "test=many"]);
     assert!(dropped.stderr.contains("dropped 5"), "{}", dropped.stderr);

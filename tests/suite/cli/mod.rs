@@ -8,6 +8,7 @@
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
 //! | `batches` | `lovage send --batch`, `lovage batch ...` |
+//! | `queues` | `lovage queue ...` |
 //! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
 //! | `exec_flows` | `lovage exec` of flows |
@@ -24,6 +25,7 @@ mod flows;
 mod guests;
 mod modules;
 mod new;
+mod queues;
 mod runs;
 mod schedules;
 mod uploads;

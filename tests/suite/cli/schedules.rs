@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
+use crate::support::eventually::eventually_there;
 use crate::support::platform::shared;
-use crate::support::process::eventually;
 
 #[test]
 fn a_schedule_starts_tasks_and_shows_what_became_of_them() {
@@ -23,7 +23,7 @@ fn a_schedule_starts_tasks_and_shows_what_became_of_them() {
             .map(|begun| begun["id"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    let ids = eventually("two starts succeed", || Some(done(&show())).filter(|done| done.len() >= 2));
+    let ids = eventually_there("two starts succeed", || Some(done(&show())).filter(|done| done.len() >= 2));
     assert_eq!(cli.run(&["result", &ids[0]]).output(), "42");
     cli.run(&["schedule", "pause", "ticks", "--note", "for a test"]).output();
     let shown = show();

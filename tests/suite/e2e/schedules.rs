@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::server;
+use crate::support::eventually::eventually_there;
 use crate::support::platform::Cli;
-use crate::support::process::{Process, eventually};
+use crate::support::process::Process;
 
 fn coordinator(cli: &Cli) -> Process {
     let coordinator = Process::start(&mut cli.command(&["coordinator"]));
@@ -32,11 +33,13 @@ async fn each_slot_starts_once_although_a_coordinator_is_killed() {
         let recent = shown["recent"].as_array().unwrap().clone();
         (shown["started"].as_u64().unwrap(), shown["missed"].as_u64().unwrap(), recent)
     };
-    eventually("all have begun", || names.iter().all(|name| recent(name).0 >= 2).then_some(()));
+    eventually_there("all have begun", || names.iter().all(|name| recent(name).0 >= 2).then_some(()));
     first.kill();
     let died = Instant::now();
     let begun: Vec<u64> = names.iter().map(|name| recent(name).0).collect();
-    eventually("all go on", || names.iter().zip(&begun).all(|(name, begun)| recent(name).0 >= begun + 8).then_some(()));
+    eventually_there("all go on", || {
+        names.iter().zip(&begun).all(|(name, begun)| recent(name).0 >= begun + 8).then_some(())
+    });
     println!("all schedules have gone on {:?} after the kill", died.elapsed());
     assert!(died.elapsed() < Duration::from_secs(25), "{:?}", died.elapsed());
     for name in &names {
