@@ -90,6 +90,7 @@ impl Actor {
         shared.metrics.in_memory.inc();
         let mut batch = Vec::new();
         let mut last = Instant::now();
+        // Heard while the door waits for records.
         let behind = Arc::clone(&door.missed);
         loop {
             let idle = self.idle_after(&shared);

@@ -16,9 +16,9 @@ pub const USAGE: &str = "Lovage-Usage";
 /// Stood for the host where there was none, in the form by position.
 const NO_HOST: &str = "*";
 
-/// Sets the header; nothing ran where there was no attempt.
+/// Sets the header, unless nothing ran.
 pub(super) fn encode(usage: &Usage, headers: &mut Headers) {
-    if usage.attempt == 0 {
+    if *usage == Usage::default() {
         return;
     }
     let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us } = usage;

@@ -7,6 +7,7 @@ mod coordinator;
 mod delivery;
 mod differential;
 mod e2e;
+mod fuzz;
 mod hostile;
 mod sandbox;
 mod schedules;

@@ -192,6 +192,33 @@ fn an_expression_that_fails_names_itself_and_its_place() {
 }
 
 #[test]
+fn a_template_of_the_wrong_type_fails_its_node_and_says_what_it_takes() {
+    let mut wrong = Vec::new();
+    for (text, takes) in [
+        ("{sleep: '${7}'}", "a sleep takes a duration"),
+        ("{sleep: '${prev}s'}", "it takes a duration such as"),
+        ("{map: {task: canvas/id}, over: '${7}'}", "array"),
+        ("{starmap: {task: canvas/add}, over: [1]}", "array"),
+        ("{chunks: {value: 7}, size: 2, over: [1, 2, 3]}", "array"),
+        ("{choose: [{when: '7', then: {value: 1}}]}", "true or false"),
+        ("{loop: {value: 1}, while: 'prev', max: 2}", "true or false"),
+        ("{poll: {value: 1}, every: 1s, until: '7', timeout: 1m}", "true or false"),
+    ] {
+        let (kind, message) = failure(text, Some(json!({"not": "a number"})));
+        if kind != Kind::BadExpression || !message.contains(takes) {
+            wrong.push(format!("{text}: {kind}: {message}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_sleep_may_be_computed_with_a_fraction() {
+    assert_eq!(output("{sleep: '${prev}s'}", Some(json!(0.5))), json!(0.5));
+    assert_eq!(output("{sleep: '1.5s'}", Some(json!(1))), json!(1));
+}
+
+#[test]
 fn without_input_tasks_receive_null_and_arguments_alone() {
     assert_eq!(output("task: canvas/id", None), json!(null));
     assert_eq!(output("{task: canvas/pair, args: [1, 2]}", None), json!([1, 2]));

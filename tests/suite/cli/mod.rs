@@ -18,6 +18,7 @@
 mod arguments;
 mod batches;
 mod dead;
+mod deploy;
 mod example_flows;
 mod exec;
 mod exec_flows;

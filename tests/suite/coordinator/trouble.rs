@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::TryStreamExt as _;
 use lovage::broker::{Error, Publish, Settings};
 use lovage::model::{Failure, Kind, RunId, Tenant};
 use lovage::protocol::record::VERSION;
@@ -106,6 +107,33 @@ async fn a_record_of_a_newer_version_pauses_its_run_and_no_other() {
         assert_eq!(rig.records(&other).await.len(), 3);
     }
     assert_eq!(coordinator.metric("runs_broken_total"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_corrupted_record_pauses_its_run_with_the_reason_and_no_other() {
+    let rig = Rig::memory().await;
+    let coordinator = rig.coordinator("c1").await;
+    let (_host, _) = rig.host().await;
+    let table = [
+        ("decided.0.value", "{\"value\":", "decision: EOF"),
+        ("child.0", "\u{1}", "end of a child run: expected value"),
+        ("signal.x", "{\"name\":\"no good\",\"payload\":{\"json\":1}}", "signal: invalid signal name"),
+        ("step.0.1", "{}", "is no end of an attempt"),
+        ("end", "{\"result\":\"lost\"}", "end record: unknown variant"),
+    ];
+    for (record, body, reason) in table {
+        let run = rig.start(json!({"wait": "go"}), None).await;
+        put(&rig, &run, record, "1", body).await;
+        let entry = until(&rig, &run, RunState::Paused).await;
+        assert!(entry.reason.as_ref().is_some_and(|text| text.contains(reason)), "{record}: {entry:?}");
+        let other = rig.start(json!({"task": "canvas/id", "input": 1}), None).await;
+        assert_eq!(rig.output(&other).await, "1");
+        // The journal keeps what it was given, and is exported as it stands.
+        let exported = rig.client.export_run(&run).await.unwrap();
+        let names: Vec<String> = exported.map_ok(|record| record.record).try_collect().await.unwrap();
+        assert!(names.contains(&record.to_owned()), "{names:?}");
+    }
+    assert_eq!(coordinator.metric("runs_broken_total"), table.len() as u64);
 }
 
 #[tokio::test(start_paused = true)]

