@@ -34,7 +34,7 @@ mod bare {
 fn main() -> Outcomes<()> {
     let dir = tempfile::TempDir::new()?;
     let compiler = Compiler::new(PathBuf::from(env!("CARGO_BIN_EXE_lovage")));
-    let config = Config::new(8, 1, dir.path().to_owned(), compiler);
+    let config = Config::new(128, 1, dir.path().to_owned(), compiler);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     println!(
         "{:<22} {:>11} {:>11}   {:>15} {:>15} {:>6} {:>15}",
@@ -145,8 +145,8 @@ impl Times {
     }
 }
 
-/// Calls that wait while one runs: the guests' thread never sleeps then, as that of the bare loop never does.
-const QUEUED: usize = 4;
+/// Calls that wait while one runs, enough that the guests' thread never sleeps, as that of the bare loop never does.
+const QUEUED: usize = 64;
 
 /// Calls whose mean is one measured value: calls that take turns have no time of their own.
 const BATCH: usize = 50;
