@@ -90,6 +90,32 @@ impl RunMetrics {
     }
 }
 
+/// What schedules count. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct ScheduleMetrics {
+    /// Tasks and runs that were started.
+    pub started: Counter,
+    /// Starts that were refused for good.
+    pub refused: Counter,
+    /// Starts that were left out since an earlier one had not ended.
+    pub skipped: Counter,
+    /// Slots that were over for too long when they were seen.
+    pub missed: Counter,
+}
+
+impl ScheduleMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("schedule_starts", "Tasks and runs that schedules have started", self.started.clone());
+        registry.register("schedule_starts_refused", "Starts of schedules that were refused", self.refused.clone());
+        registry.register(
+            "schedule_starts_skipped",
+            "Starts left out since one before had not ended",
+            self.skipped.clone(),
+        );
+        registry.register("schedule_slots_missed", "Slots seen later than their catch-up window", self.missed.clone());
+    }
+}
+
 /// The metrics of a process. Clones are one and the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -100,6 +126,8 @@ pub struct Metrics {
     duration: Histogram,
     /// What coordinators count.
     pub runs: RunMetrics,
+    /// What schedules count.
+    pub schedules: ScheduleMetrics,
 }
 
 impl Default for Metrics {
@@ -116,7 +144,9 @@ impl Default for Metrics {
         registry.register_with_unit("invocation_duration", "Time in the sandbox", Unit::Seconds, duration.clone());
         let runs = RunMetrics::default();
         runs.register(&mut registry);
-        Self { registry: Arc::new(registry), running, settled, fuel, duration, runs }
+        let schedules = ScheduleMetrics::default();
+        schedules.register(&mut registry);
+        Self { registry: Arc::new(registry), running, settled, fuel, duration, runs, schedules }
     }
 }
 

@@ -62,7 +62,7 @@ fn dependencies_point_one_way() {
         ("store", &["protocol", "broker", "workflow"]),
         ("telemetry", &[]),
         ("host", &["protocol", "broker", "sandbox", "store", "telemetry"]),
-        ("schedule", &["protocol", "broker"]),
+        ("schedule", &["protocol", "broker", "client", "telemetry"]),
         ("workflow", &["protocol"]),
         ("coordinator", &["protocol", "broker", "store", "workflow", "telemetry"]),
         ("client", &["protocol", "broker", "store", "workflow"]),

@@ -169,9 +169,21 @@ pub struct Consumer {
     pub deliveries_max: Option<u64>,
 }
 
+/// What a consumer has before it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Messages that wait to be handed out, those that were handed back among them.
+    pub waiting: u64,
+    /// Messages that are out under a lease.
+    pub out: u64,
+}
+
 /// Messages that are handed out.
 #[async_trait]
 pub trait Queues: Send + Sync {
+    /// All consumers of a stream by their names, with what each has before it.
+    async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>>;
+
     /// Begins to take deliveries of a consumer, which is made if it is not there.
     async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>>;
 }

@@ -1,4 +1,4 @@
-//! `lovage coordinator`: advances runs, against any broker. Several share the work.
+//! `lovage coordinator`: advances runs and starts what schedules say, against any broker. Several share the work.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +12,7 @@ use super::host::{await_broker, process_id, provision};
 use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
 use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
+use crate::schedule::driver::Driver;
 use crate::telemetry::Metrics;
 
 /// The options of a coordinator.
@@ -46,7 +47,7 @@ impl CoordinatorArgs {
                 begin(&nats, &metrics, 0, self.runs_in_memory).await
             };
             let Some(begun) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
-            let coordinator = begun?;
+            let (coordinator, driver) = begun?;
             let ready = coordinator.ready();
             let tell = async {
                 if reads(ready, &stop).await {
@@ -54,25 +55,27 @@ impl CoordinatorArgs {
                     info!("ready");
                 }
             };
-            let (served, ()) = tokio::join!(coordinator.serve(stop.clone()), tell);
-            Ok(served?)
+            let (served, driven, ()) = tokio::join!(coordinator.serve(stop.clone()), driver.serve(stop.clone()), tell);
+            Ok(served.and(driven)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
         status::beside(Box::pin(work), listener, status, &stop).await
     }
 }
 
-/// The coordinator that is the `place`-th of this process.
+/// The coordinator that is the `place`-th of this process, and its driver of schedules.
 pub(super) async fn begin(
     nats: &Nats,
     metrics: &Metrics,
     place: usize,
     runs_in_memory_max: usize,
-) -> Result<Coordinator, Fault> {
+) -> Result<(Coordinator, Driver), Fault> {
     let mut config = Config::new(process_id(place).parse()?);
     config.runs_in_memory_max = runs_in_memory_max;
     info!(coordinator = %config.id, "a coordinator begins");
-    Ok(Coordinator::begin(nats.broker(), config, metrics).await?)
+    let coordinator = Coordinator::begin(nats.broker(), config, metrics).await?;
+    let driver = Driver::begin(nats.broker(), coordinator.holds(), metrics.schedules.clone()).await?;
+    Ok((coordinator, driver))
 }
 
 /// Waits until a coordinator reads its share of the partitions; `false` if it was stopped before.

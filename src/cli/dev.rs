@@ -85,7 +85,7 @@ impl Dev {
             hosts.push(self.serve.begin(nats, &tenant, &metrics, place).await?);
         }
         let mover = Mover::begin(nats.broker()).await?;
-        let coordinator = coordinator::begin(nats, &metrics, self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT).await?;
+        let (coordinator, driver) = coordinator::begin(nats, &metrics, self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT).await?;
         let ready = coordinator.ready();
         let tell = async {
             if coordinator::reads(ready, stop).await {
@@ -95,7 +95,8 @@ impl Dev {
         };
         let hosts = futures::future::try_join_all(hosts.into_iter().map(|host| host.serve(stop.clone())));
         let roles = async {
-            Ok(tokio::try_join!(hosts, mover.serve(stop.clone()), coordinator.serve(stop.clone())).map(drop)?)
+            let (movers, drivers) = (mover.serve(stop.clone()), driver.serve(stop.clone()));
+            Ok(tokio::try_join!(hosts, movers, coordinator.serve(stop.clone()), drivers).map(drop)?)
         };
         let result = tokio::try_join!(roles, tell, status::serve(listener, status, stop.clone())).map(drop);
         up.store(false, Ordering::Relaxed);

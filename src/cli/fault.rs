@@ -113,7 +113,13 @@ impl From<client::Error> for Fault {
             | Error::RunEnded { .. }
             | Error::SignalUnknown { .. }
             | Error::FlowVersionTaken { .. }
+            | Error::Unfit(_)
+            | Error::LetterNotFound(_)
+            | Error::BatchNotFound(_)
             | Error::Refused(_) => usage,
+            Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
+            Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),
+            Error::ScheduleThere(_) => usage.hint("change it with --replace, or remove it with `lovage schedule rm`"),
             Error::RunCancelled(_) => Self::failed(&Failure::new(Kind::Cancelled, error.to_string())),
             Error::Missing(_) | Error::Unreadable { .. } | Error::Closed(_) | Error::RunClosed(_) => {
                 Self::platform(format!("failed to {error}"))

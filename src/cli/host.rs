@@ -26,6 +26,9 @@ use crate::telemetry::Metrics;
 /// How long a first connection may take before it is said that the broker is away.
 const AWAY_AFTER: Duration = Duration::from_secs(1);
 
+/// The largest weight of a queue: beyond it the others have next to nothing.
+const WEIGHT_MAX: u32 = 1_000;
+
 /// Slots for each core: enough to keep a core busy while other tasks wait for the broker.
 const SLOTS_PER_CORE: usize = 8;
 
@@ -46,9 +49,9 @@ pub(super) struct HostArgs {
 /// What a host serves, alone or in `lovage dev`.
 #[derive(Args, Clone)]
 pub(super) struct Serve {
-    /// Queues to serve, separated by commas.
-    #[arg(long, value_delimiter = ',', default_value = "default")]
-    queues: Vec<Queue>,
+    /// Queues to serve, separated by commas; with weights, as in images=3,default=1, they share the slots by those.
+    #[arg(long, value_delimiter = ',', default_value = "default", value_parser = weighted)]
+    queues: Vec<(Queue, u32)>,
 
     /// A label of this host; repeat it for more.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
@@ -138,6 +141,14 @@ impl Serve {
         let labels = self.labels.iter().map(|(key, value)| format!(" {key}={value}"));
         std::iter::once("lovage host".to_owned()).chain(labels).collect()
     }
+}
+
+/// A queue, and how many parts of the slots it has.
+fn weighted(text: &str) -> Result<(Queue, u32), String> {
+    let (queue, weight) = text.split_once('=').unwrap_or((text, "1"));
+    let queue = queue.parse::<Queue>().map_err(|error| error.to_string())?;
+    let weight = weight.parse().ok().filter(|weight| (1..=WEIGHT_MAX).contains(weight));
+    Ok((queue, weight.ok_or_else(|| format!("a weight is a number from 1 to {WEIGHT_MAX}"))?))
 }
 
 /// Waits until the broker is there, and says so when it is not.

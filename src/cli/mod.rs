@@ -4,8 +4,10 @@
 //! **Invariant:** exit codes are 0 fine, 1 the task failed, 2 wrong use, 3 the platform could not.
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
+mod batch;
 mod connect;
 mod coordinator;
+mod dead;
 mod dev;
 mod exec;
 mod fault;
@@ -16,9 +18,11 @@ mod inspect;
 mod module;
 mod new;
 mod output;
+mod queue;
 mod run;
 mod runs;
 mod sandbox;
+mod schedule;
 mod signals;
 mod status;
 mod submit;
@@ -67,12 +71,21 @@ enum Command {
     Call(task::Call),
     /// Submit a task and print its id.
     Send(task::Send),
+    /// List batches, and show how far they are.
+    #[command(subcommand)]
+    Batch(batch::Batches),
     /// Print the output of a task.
     Result(task::ResultArgs),
     /// Cancel a task.
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// See, pause and purge queues.
+    #[command(subcommand)]
+    Queue(queue::Queue),
+    /// List, send again and drop tasks that have failed for good.
+    #[command(subcommand)]
+    Dead(dead::Dead),
     /// Check and draw flow documents.
     #[command(subcommand)]
     Flow(flow::Flow),
@@ -81,6 +94,9 @@ enum Command {
     /// List, show and control runs.
     #[command(subcommand)]
     Runs(runs::Runs),
+    /// Start tasks and flows again and again, or once at a time.
+    #[command(subcommand)]
+    Schedule(schedule::Schedule),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -126,12 +142,16 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Module(module) => Box::pin(module.run()).await,
         Command::Call(call) => Box::pin(call.run()).await,
         Command::Send(send) => Box::pin(send.run()).await,
+        Command::Batch(batch) => Box::pin(batch.run()).await,
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Queue(queue) => Box::pin(queue.run()).await,
+        Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,
+        Command::Schedule(schedule) => Box::pin(schedule.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -208,7 +208,7 @@ impl Ls {
     }
 }
 
-fn since(text: &str, now: Timestamp) -> Result<Timestamp, Fault> {
+pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Fault> {
     match parse_duration(text) {
         Ok(ago) => {
             let millis = i64::try_from(ago.as_millis()).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! The options of a submit, shared by `call` and `send`.
+//! The options of a submit, shared by `call`, `send` and `schedule create`.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Connect, Fault, input};
 use crate::client::Place;
 use crate::model::limits::{FuelWish, Wish};
+use crate::model::schedule::calendar::{ZONE_DEFAULT, parse_time};
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::parse_duration;
 use crate::model::{Policy, Queue, Signature, TaskRef, Timestamp};
@@ -23,9 +24,35 @@ pub(super) struct Submit {
     #[command(flatten)]
     pub(super) connect: Connect,
 
+    #[command(flatten)]
+    pub(super) how: How,
+}
+
+/// How a task is called, and when.
+#[derive(Args)]
+pub(super) struct How {
+    #[command(flatten)]
+    pub(super) options: TaskOptions,
+
+    /// Not before this much later, as in 90s or 2d.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
+    pub(super) delay: Option<Duration>,
+
+    /// Not before this time: RFC 3339, or a local time of --zone.
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+
+    /// The zone of --at, as in Europe/Berlin.
+    #[arg(long, default_value = ZONE_DEFAULT, requires = "at")]
+    zone: String,
+}
+
+/// How a task is called.
+#[derive(Args)]
+pub(super) struct TaskOptions {
     /// The queue to wait in.
     #[arg(long, default_value = "default")]
-    queue: Queue,
+    pub(super) queue: Queue,
 
     /// Attempts in all, or a policy as JSON with attempts, backoff, factor, max, jitter, on.
     #[arg(long, value_name = "N|JSON", value_parser = policy)]
@@ -45,7 +72,7 @@ pub(super) struct Submit {
 
     /// Do not run if no host takes it up within this time.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    expires: Option<Duration>,
+    pub(super) expires: Option<Duration>,
 
     /// The same for every attempt; guests hand it to services that they call.
     #[arg(long, value_name = "KEY")]
@@ -53,17 +80,51 @@ pub(super) struct Submit {
 
     /// A label; repeat it for more.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
-    labels: Vec<(String, String)>,
+    pub(super) labels: Vec<(String, String)>,
 }
 
 impl Submit {
     /// What to submit, and where.
     pub(super) fn signature(&self, now: Timestamp) -> Result<(Signature, Place), Fault> {
+        self.how.signature(self.task.clone(), self.input.as_deref(), now)
+    }
+}
+
+impl How {
+    /// What to submit, and where.
+    pub(super) fn signature(
+        &self,
+        task: TaskRef,
+        input: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Signature, Place), Fault> {
+        let mut signature = Signature::new(task, input::read(input)?);
+        signature.options = self.options.options()?;
+        signature.options.expires = self.options.expires.map(|expires| now.after(expires));
+        Ok((signature, Place { queue: self.options.queue.clone(), due: self.due(now)?, ..Place::default() }))
+    }
+
+    /// When it is due, if not at once.
+    pub(super) fn due(&self, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
+        if let Some(delay) = self.delay {
+            return Ok(Some(now.after(delay)));
+        }
+        let Some(text) = &self.at else { return Ok(None) };
+        let at = parse_time(text, &self.zone).map_err(|unfit| Fault::usage(unfit.to_string()))?;
+        if at < now {
+            return Err(Fault::usage(format!("--at {text}: that is over, it is {now}")));
+        }
+        Ok(Some(at))
+    }
+}
+
+impl TaskOptions {
+    /// All of them but those that are counted from a submit.
+    pub(super) fn options(&self) -> Result<Options, Fault> {
         if self.labels.len() > LABELS_MAX {
             return Err(Fault::usage(format!("a task takes up to {LABELS_MAX} labels")));
         }
-        let mut signature = Signature::new(self.task.clone(), input::read(self.input.as_deref())?);
-        signature.options = Options {
+        Ok(Options {
             retry: self.retry.clone().unwrap_or_default(),
             limits: Wish {
                 fuel: self.fuel,
@@ -71,11 +132,10 @@ impl Submit {
                 attempt_timeout_ms: self.attempt_timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
                 output_bytes: None,
             },
-            expires: self.expires.map(|expires| now.after(expires)),
+            expires: None,
             idempotency_key: self.idempotency_key.clone(),
             labels: self.labels.iter().cloned().collect(),
-        };
-        Ok((signature, Place { queue: self.queue.clone(), ..Place::default() }))
+        })
     }
 }
 
@@ -139,10 +199,40 @@ mod tests {
             (&["m/t", "--attempt-timeout", "90"], "100ms, 5s"),
             (&["m/t", "--expires", "tomorrow"], "100ms, 5s"),
             (&["m/t", "--label", "region"], "key=value"),
+            (&["m/t", "--delay", "-5s"], "--delay"),
+            (&["m/t", "--delay", "400d"], "of a year at most"),
+            (&["m/t", "--delay", "5s", "--at", "2026-01-01T00:00:00Z"], "cannot be used with"),
+            (&["m/t", "--zone", "UTC"], "--at"),
             (&[], "<TASK>"),
         ] {
             let error = parse(args).err().unwrap_or_default();
             assert!(error.contains(remedy), "{args:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_task_waits_for_its_time() {
+        let now: Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+        let due = |args: &[&str]| {
+            let submit = parse(&[&["m/t"], args].concat()).unwrap();
+            submit
+                .signature(now)
+                .map(|(_, place)| place.due.map(|due| due.to_string()))
+                .map_err(|fault| format!("{fault:?}"))
+        };
+        assert_eq!(due(&[]), Ok(None));
+        assert_eq!(due(&["--delay", "1m"]), Ok(Some("2026-06-01T00:01:00.000Z".to_owned())));
+        let local = due(&["--at", "2026-07-01T09:00", "--zone", "Europe/Berlin"]);
+        assert_eq!(local, Ok(Some("2026-07-01T07:00:00.000Z".to_owned())));
+        for (args, words) in [
+            (&["--at", "2026-05-31T23:59:59Z"][..], "that is over"),
+            (&["--at", "tomorrow"], "RFC 3339"),
+            (&["--at", "2026-10-25T02:30", "--zone", "Europe/Berlin"], "comes twice"),
+            (&["--at", "2027-03-28T02:30", "--zone", "Europe/Berlin"], "does not exist"),
+            (&["--at", "2026-07-01T09:00", "--zone", "Berlin/Europe"], "IANA database"),
+        ] {
+            let fault = due(args).unwrap_err();
+            assert!(fault.contains(words), "{args:?}: {fault}");
         }
     }
 

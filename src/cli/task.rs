@@ -1,16 +1,17 @@
 //! `call`, `send`, `result`, `cancel` and `logs`.
 
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::json;
 
-use super::submit::Submit;
-use super::{Connect, Fault, output};
+use super::submit::{How, Submit};
+use super::{Connect, Fault, batch, output};
 use crate::client::{Client, Watch};
 use crate::model::lifecycle::{End, Record, Settled, State};
-use crate::model::{TaskId, Value};
+use crate::model::{TaskId, TaskRef, Value};
 use crate::protocol::note::{LogLine, printable};
 
 /// `lovage call`.
@@ -45,14 +46,37 @@ impl Call {
 /// `lovage send`.
 #[derive(Args)]
 pub(super) struct Send {
+    /// The task: module/task or module@version/task. With --batch, every line is an input for it; without, a whole task.
+    #[arg(required_unless_present = "batch")]
+    task: Option<TaskRef>,
+
+    /// Its input: JSON, - for stdin, or @FILE; null where it is not given.
+    #[arg(conflicts_with = "batch")]
+    input: Option<String>,
+
+    /// A task for each line of this file: all are looked at first, and what was interrupted is resumed by the same command.
+    #[arg(long, value_name = "FILE.ndjson")]
+    batch: Option<PathBuf>,
+
+    /// The same file with another key is another batch.
+    #[arg(long, value_name = "KEY", default_value = "", requires = "batch")]
+    batch_key: String,
+
     #[command(flatten)]
-    submit: Submit,
+    how: How,
+
+    #[command(flatten)]
+    connect: Connect,
 }
 
 impl Send {
     pub(super) async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.submit.connect.client().await?;
-        let (signature, place) = self.submit.signature(client.broker().clock.now())?;
+        let (_nats, client) = self.connect.client().await?;
+        let Some(task) = self.task.clone().filter(|_| self.batch.is_none()) else {
+            let path = self.batch.unwrap_or_default();
+            return batch::send(&client, &path, self.task, &self.how, &self.batch_key).await;
+        };
+        let (signature, place) = self.how.signature(task, self.input.as_deref(), client.broker().clock.now())?;
         let id = client.submit(signature, &place).await?;
         output::line(id.as_str())
     }

@@ -15,14 +15,18 @@
 //!
 //! **Invariant:** when a submit returns, the task is durable. **Invariant:** an unknown id is [`Error::NotFound`], never "pending".
 
+mod batch;
 mod call;
 mod cancel;
+mod dead;
 mod modules;
+mod queues;
 mod runs;
 mod runs_control;
 mod runs_export;
 mod runs_list;
 mod runs_view;
+mod schedules;
 mod state;
 mod submit;
 
@@ -31,19 +35,25 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 
+pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
+pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
+pub use queues::{Purged, QueueView};
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
 pub use runs_view::{RunView, StepView};
+pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
 pub use submit::Place;
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
+use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, RunId, SignalName, TaskId, TaskName, TaskRef, Tenant, Version,
+    Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
+    Tenant, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -165,6 +175,24 @@ pub enum Error {
         /// What is wrong with it.
         rejection: Rejection,
     },
+    /// There is no dead letter of this task: it has not failed for good, or was sent again or dropped.
+    #[error("find dead letter {0}: there is none (they are kept for two weeks)")]
+    LetterNotFound(TaskId),
+    /// Nothing waits in the queue, and nobody has served it or decided of it.
+    #[error("find queue {0}: no host has ever served it, and nothing waits in it")]
+    QueueNotFound(Queue),
+    /// There is no batch of this id.
+    #[error("find batch {0}: there is none (it is known for a week what was sent)")]
+    BatchNotFound(RunId),
+    /// There is no schedule of this name.
+    #[error("find schedule {0}: there is none")]
+    ScheduleNotFound(ScheduleName),
+    /// There is a schedule of this name.
+    #[error("create schedule {0}: there is one of this name")]
+    ScheduleThere(ScheduleName),
+    /// A schedule cannot have its slots as it was asked.
+    #[error("schedule {0}")]
+    Unfit(#[from] Unfit),
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),

@@ -16,7 +16,7 @@ use crate::protocol::subject;
 use crate::store::values::VALUE_BYTES_MAX;
 use crate::store::{journal, run_values};
 use crate::workflow::flow::{self, Document};
-use crate::workflow::journal::{CORE_VERSION, End, Ending, Pin, RunLimits, Start};
+use crate::workflow::journal::{CORE_VERSION, End, Ending, Pin, Pins, RunLimits, Start};
 use crate::workflow::wire::{self, RecordName};
 use crate::workflow::{Event, Record};
 
@@ -90,13 +90,8 @@ impl Client {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_as(&self, run: RunId, order: Order) -> Result<RunId, Error> {
-        let Order { document, stored, input, labels, limits, .. } = order;
-        if labels.len() > LABELS_MAX {
-            return Err(Error::Refused(format!("a run takes up to {LABELS_MAX} labels")));
-        }
-        let input = check_input(&document, input.as_ref())?;
-        let (tasks, flows) = (flow::tasks(&document), flow::flows(&document));
-        let pins = self.catalogue.pins(&self.tenant, tasks, flows).await?;
+        let (input, pins) = self.check_order(&order).await?;
+        let Order { document, stored, labels, limits, .. } = order;
         let (name, pin) = match stored {
             Some((name, pin)) => (Some(name), Some(pin)),
             None => (document.name.clone(), None),
@@ -116,6 +111,16 @@ impl Client {
         let event = Event::Start(Arc::new(start));
         journal::write(&self.broker, &self.tenant, &run, &RecordName::Start, event).await?;
         Ok(run)
+    }
+
+    /// Looks whether a run may be started, as [`start`](Self::start) does: its input as a datum, and what it calls, pinned.
+    pub(super) async fn check_order(&self, order: &Order) -> Result<(Option<Datum>, Pins), Error> {
+        if order.labels.len() > LABELS_MAX {
+            return Err(Error::Refused(format!("a run takes up to {LABELS_MAX} labels")));
+        }
+        let input = check_input(&order.document, order.input.as_ref())?;
+        let (tasks, flows) = (flow::tasks(&order.document), flow::flows(&order.document));
+        Ok((input, self.catalogue.pins(&self.tenant, tasks, flows).await?))
     }
 
     /// A new id of a run: a ULID in lower case, which sorts by time.

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 
 use super::{Client, Error};
-use crate::broker::{self, Publish};
-use crate::model::{Queue, Signature, TaskId, Value};
-use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, TaskSubject};
+use crate::broker::{self, Publish, Schedule};
+use crate::model::time::DURATION_MAX;
+use crate::model::{Queue, Signature, TaskId, Timestamp, Value};
+use crate::protocol::stream::RESULT_TTL;
+use crate::protocol::subject::{self, PRIORITY_DEFAULT, Priority, TaskSubject};
 use crate::protocol::task::TaskMessage;
 use crate::store::values::{self, VALUE_BYTES_MAX};
 
@@ -16,11 +18,13 @@ pub struct Place {
     pub queue: Queue,
     /// The priority in it.
     pub priority: Priority,
+    /// Not before this time; at once where it is not given or has passed.
+    pub due: Option<Timestamp>,
 }
 
 impl Default for Place {
     fn default() -> Self {
-        Self { queue: Queue::default_queue(), priority: PRIORITY_DEFAULT }
+        Self { queue: Queue::default_queue(), priority: PRIORITY_DEFAULT, due: None }
     }
 }
 
@@ -48,19 +52,71 @@ impl Client {
     ///
     /// # Errors
     /// As [`submit`](Self::submit), and [`Error::Occupied`].
-    pub async fn submit_as(&self, id: &TaskId, mut signature: Signature, place: &Place) -> Result<(), Error> {
+    pub async fn submit_as(&self, id: &TaskId, signature: Signature, place: &Place) -> Result<(), Error> {
+        self.put(id, signature, place, false).await
+    }
+
+    /// The same for a submit that may not be the first: a host looks whether the task has ended before it runs it.
+    ///
+    /// # Errors
+    /// As [`submit_as`](Self::submit_as).
+    pub async fn submit_again(&self, id: &TaskId, signature: Signature, place: &Place) -> Result<(), Error> {
+        self.put(id, signature, place, true).await
+    }
+
+    async fn put(&self, id: &TaskId, mut signature: Signature, place: &Place, recheck: bool) -> Result<(), Error> {
         let module = self.resolve(&signature.task).await?;
         // The version is decided here: what is queued runs the code it was submitted for, retries too.
         signature.task.version = Some(module.version.clone());
-        signature.input = self.input(signature.input).await?;
-        let (headers, payload) = TaskMessage::first(signature).encode();
-        let subject = self.place(id, place).task();
-        let publish = Publish { subject, headers, payload, ..Publish::default() };
+        let publish = self.message(id, signature, place, recheck).await?;
         match self.broker.streams.publish(publish).await {
             Ok(_) => Ok(()),
             Err(broker::Error::Occupied { .. }) => Err(Error::Occupied(id.clone())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The message that submits a task whose version is decided.
+    pub(super) async fn message(
+        &self,
+        id: &TaskId,
+        mut signature: Signature,
+        place: &Place,
+        recheck: bool,
+    ) -> Result<Publish, Error> {
+        signature.input = self.input(signature.input).await?;
+        if let Some(due) = place.due {
+            self.check_due(due, &signature)?;
+        }
+        let (headers, payload) = TaskMessage { recheck, ..TaskMessage::first(signature) }.encode();
+        let task = self.place(id, place);
+        Ok(match place.due {
+            None => Publish { subject: task.task(), headers, payload, ..Publish::default() },
+            Some(at) => Publish {
+                subject: subject::schedule(&self.tenant, id),
+                headers,
+                payload,
+                schedule: Some(Schedule { at, target: task.fire() }),
+                ..Publish::default()
+            },
+        })
+    }
+
+    /// Refuses what would be due after it is over, or beyond what is kept for it.
+    fn check_due(&self, due: Timestamp, signature: &Signature) -> Result<(), Error> {
+        let wait = due.since(self.broker.clock.now());
+        if wait > DURATION_MAX {
+            return Err(Error::Refused(format!("it would be due at {due}, in more than a year")));
+        }
+        if signature.options.expires.is_some_and(|expires| expires <= due) {
+            return Err(Error::Refused(format!("it would have expired when it is due, at {due}")));
+        }
+        if matches!(signature.input, Value::Stored { .. }) && wait > RESULT_TTL {
+            return Err(Error::Refused(
+                "an input of this size is kept for two days: it takes a delay of a day at most".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     async fn input(&self, input: Value) -> Result<Value, Error> {
@@ -82,7 +138,7 @@ impl Client {
     }
 
     fn place(&self, id: &TaskId, place: &Place) -> TaskSubject {
-        let Place { queue, priority } = place.clone();
+        let Place { queue, priority, .. } = place.clone();
         TaskSubject { tenant: self.tenant.clone(), queue, priority, key: id.into() }
     }
 }

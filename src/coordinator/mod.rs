@@ -26,7 +26,7 @@ mod retention;
 mod run;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -114,6 +114,7 @@ pub struct Coordinator {
     members: Members,
     held: BTreeMap<char, Held>,
     ready: watch::Sender<bool>,
+    holds: watch::Sender<BTreeSet<char>>,
     heard: BoxStream<'static, broker::Result<Message>>,
 }
 
@@ -132,7 +133,14 @@ impl Coordinator {
         };
         let heard = listen(&shared.broker).await?;
         let members = Members::new(shared.config.id.clone());
-        Ok(Self { shared: Arc::new(shared), members, held: BTreeMap::new(), ready: watch::Sender::new(false), heard })
+        let (ready, holds) = (watch::Sender::new(false), watch::Sender::default());
+        Ok(Self { shared: Arc::new(shared), members, held: BTreeMap::new(), ready, holds, heard })
+    }
+
+    /// The partitions in its hands: others may share their work in the same way.
+    #[must_use]
+    pub fn holds(&self) -> watch::Receiver<BTreeSet<char>> {
+        self.holds.subscribe()
     }
 
     /// Whether it has its share of the partitions, and reads them.
@@ -175,7 +183,9 @@ impl Coordinator {
                 _ = look.tick() => {}
             }
             self.act(&mut partitions, &sender).await;
+            self.tell_holds();
         }
+        self.holds.send_replace(BTreeSet::new());
         self.stop(&mut partitions, &mut news).await;
         background.shutdown().await;
         Ok(())
@@ -226,6 +236,15 @@ impl Coordinator {
                 debug!(%partition, ?ended, "the work on a partition has ended");
             }
         }
+    }
+
+    fn tell_holds(&self) {
+        let holds: BTreeSet<char> = self.held.keys().copied().collect();
+        self.holds.send_if_modified(|told| {
+            let changed = *told != holds;
+            *told = holds;
+            changed
+        });
     }
 
     /// Takes and gives back what the view says.

@@ -20,7 +20,7 @@ use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::sandbox;
 use crate::store::values::{self, Shelf};
-use crate::store::{hand_backs, records};
+use crate::store::{dead, hand_backs, records};
 
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
@@ -113,7 +113,7 @@ impl Attempt<'_> {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
-                return self.end(id, (1, 0), End::Failed(failure)).await;
+                return self.end(id, (1, 0), End::Failed(failure), (headers, payload)).await;
             }
         };
         let mut seen = Seen {
@@ -130,9 +130,15 @@ impl Attempt<'_> {
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
         let now = self.shared.broker.clock.now();
         match lifecycle::on_delivery(&seen, record.as_ref().map(|stored| &stored.record), now) {
-            Verdict::Drop => debug!("dropped a delivery of a task that has ended"),
+            Verdict::Drop => {
+                debug!("dropped a delivery of a task that has ended");
+                // Whoever committed its failure may have died before the letter was kept.
+                if let Some(Record::Settled(settled)) = record.map(|stored| stored.record) {
+                    dead::keep(&self.shared.broker, self.subject, headers, payload, &settled).await;
+                }
+            }
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
-            Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end).await,
+            Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end, (headers, payload)).await,
             Verdict::Run => self.run(id, &message, expected).await,
         }
     }
@@ -178,7 +184,13 @@ impl Attempt<'_> {
         match (written, record) {
             (Written::Committed, Record::Retrying { next, due, .. })
             | (Written::Lost(Standing::Superseded { next, due }), _) => self.schedule(message, next, due).await,
-            (Written::Committed, Record::Settled(settled)) => self.shared.metrics.settled(&settled),
+            (Written::Committed, Record::Settled(settled)) => {
+                self.shared.metrics.settled(&settled);
+                if matches!(settled.end, End::Failed(_)) {
+                    let (headers, payload) = message.encode();
+                    dead::keep(&self.shared.broker, self.subject, &headers, &payload, &settled).await;
+                }
+            }
             (Written::Lost(Standing::Over | Standing::Current), _) => {
                 info!("another outcome of this task was committed first");
             }
@@ -186,7 +198,7 @@ impl Attempt<'_> {
     }
 
     /// Commits an end of a task that did not run here.
-    async fn end(&self, id: &TaskId, (attempt, expected): (u32, u64), end: End) {
+    async fn end(&self, id: &TaskId, (attempt, expected): (u32, u64), end: End, message: (&Headers, &Bytes)) {
         let usage = self.no_usage(attempt);
         info!(state = %end.state(), failure = end.failure().map(tracing::field::display), "ended without running");
         let record = Record::Settled(Settled { end, usage });
@@ -195,6 +207,7 @@ impl Attempt<'_> {
             && let Record::Settled(settled) = &record
         {
             self.shared.metrics.settled(settled);
+            dead::keep(&self.shared.broker, self.subject, message.0, message.1, settled).await;
         }
     }
 

@@ -3,6 +3,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `lane` | one queue: slots, deliveries, drain |
+//! | `pauses` | which queues are paused |
 //! | `attempt` | one delivery, from its message to its acknowledgement |
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
@@ -19,6 +20,7 @@ mod catalogue;
 mod commit;
 mod lane;
 mod notes;
+mod pauses;
 mod running;
 mod step;
 
@@ -30,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{self, Broker, Consumer};
 use crate::model::{HostId, Limits, Queue, Tenant};
+use crate::protocol::queue::consumer_name;
 use crate::protocol::{Stream, subject};
 use crate::sandbox::Sandbox;
 use crate::telemetry::Metrics;
@@ -50,8 +53,8 @@ pub struct Config {
     pub tenant: Tenant,
     /// This process among all hosts.
     pub id: HostId,
-    /// The queues that it serves, each with an equal share of the slots.
-    pub queues: Vec<Queue>,
+    /// The queues that it serves, and how many parts of the slots each of them has.
+    pub queues: Vec<(Queue, u32)>,
     /// Tasks that it runs at a time.
     pub concurrency: usize,
     /// How long a delivery is its own without a heartbeat.
@@ -69,7 +72,7 @@ impl Config {
         Self {
             tenant,
             id,
-            queues: vec![Queue::default_queue()],
+            queues: vec![(Queue::default_queue(), 1)],
             concurrency,
             lease: LEASE_DEFAULT,
             ceiling: ceiling_default(),
@@ -89,7 +92,7 @@ pub fn ceiling_default() -> Limits {
 pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
     Consumer {
         stream: Stream::Task(tenant.clone()),
-        name: format!("queue-{queue}"),
+        name: consumer_name(queue),
         filter: subject::queue_tasks(tenant, queue),
         lease,
         deliveries_max: None,
@@ -103,6 +106,7 @@ struct Shared {
     sandbox: Sandbox,
     catalogue: catalogue::Catalogue,
     running: running::Running,
+    pauses: pauses::Pauses,
     metrics: Metrics,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
@@ -128,6 +132,7 @@ impl Host {
         let shared = Arc::new(Shared {
             catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
             running: running::Running::default(),
+            pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
             hand_back: CancellationToken::new(),
             config,
             broker,
@@ -135,8 +140,8 @@ impl Host {
             metrics,
         });
         let mut lanes = Vec::new();
-        for (place, queue) in shared.config.queues.iter().enumerate() {
-            let slots = share(shared.config.concurrency, shared.config.queues.len(), place);
+        let weights: Vec<u32> = shared.config.queues.iter().map(|(_, weight)| *weight).collect();
+        for ((queue, _), slots) in shared.config.queues.iter().zip(shares(shared.config.concurrency, &weights)) {
             lanes.push(lane::Lane::begin(Arc::clone(&shared), queue.clone(), slots).await?);
         }
         Ok(Self { shared, lanes })
@@ -149,7 +154,7 @@ impl Host {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
         // What is in this set ends with it, also if the host is dropped.
         let mut background = JoinSet::new();
-        for listener in [Listener::Control, Listener::Catalogue] {
+        for listener in [Listener::Control, Listener::Catalogue, Listener::Pauses] {
             let shared = Arc::clone(&self.shared);
             background.spawn(async move { listener.run(&shared).await });
         }
@@ -165,6 +170,7 @@ impl Host {
 enum Listener {
     Control,
     Catalogue,
+    Pauses,
 }
 
 impl Listener {
@@ -172,14 +178,24 @@ impl Listener {
         match self {
             Self::Control => running::listen(shared).await,
             Self::Catalogue => shared.catalogue.follow().await,
+            Self::Pauses => shared.pauses.follow().await,
         }
     }
 }
 
-/// The slots of the queue at `place` when `slots` are shared by `queues`: equal shares, the first ones get the rest, each at least one.
-fn share(slots: usize, queues: usize, place: usize) -> usize {
-    let queues = queues.max(1);
-    (slots / queues + usize::from(place < slots % queues)).max(1)
+/// The slots of each queue, by its weight: what cannot be divided goes to the first ones, and each has at least one.
+fn shares(slots: usize, weights: &[u32]) -> Vec<usize> {
+    let weights = weights.iter().map(|weight| u64::from(*weight));
+    let total = weights.clone().sum::<u64>().max(1);
+    // Up to each queue, all before it together have their share, rounded up.
+    let up_to = |parts: u64| (slots as u64).saturating_mul(parts).div_ceil(total);
+    let sums = weights.scan(0_u64, |sum, weight| {
+        let before = *sum;
+        *sum = sum.saturating_add(weight);
+        Some((before, *sum))
+    });
+    let share = |(before, after)| usize::try_from(up_to(after).saturating_sub(up_to(before))).unwrap_or(slots);
+    sums.map(share).map(|slots| slots.max(1)).collect()
 }
 
 #[cfg(test)]
@@ -187,10 +203,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_shared_equally_and_nobody_starves() {
-        let shares = |slots, queues| (0..queues).map(|place| share(slots, queues, place)).collect::<Vec<_>>();
-        assert_eq!(shares(8, 3), [3, 3, 2]);
-        assert_eq!(shares(8, 1), [8]);
-        assert_eq!(shares(1, 2), [1, 1]);
+    fn slots_are_shared_by_weight_and_nobody_starves() {
+        for (slots, weights, expected) in [
+            (8, &[1, 1, 1][..], &[3, 3, 2][..]),
+            (8, &[1], &[8]),
+            (1, &[1, 1], &[1, 1]),
+            (16, &[3, 1], &[12, 4]),
+            (4, &[100, 1], &[4, 1]),
+            (10, &[1, 2, 2], &[2, 4, 4]),
+            (3, &[], &[]),
+        ] {
+            assert_eq!(shares(slots, weights), expected, "{slots} {weights:?}");
+        }
     }
 }

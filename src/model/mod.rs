@@ -1,4 +1,4 @@
-//! The words of the platform as types: names, ids, outcomes, retry policies, limits, time and the life of a task.
+//! The words of the platform as types: names, ids, outcomes, retry policies, limits, time, schedules and the life of a task.
 //!
 //! **Invariant:** nothing here reads a clock, draws a random number, waits or names a broker, a sandbox or a runtime.
 //! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
@@ -13,6 +13,7 @@ pub mod module;
 pub mod name;
 pub mod outcome;
 pub mod retry;
+pub mod schedule;
 pub mod signature;
 pub mod step;
 pub mod step_life;
@@ -25,8 +26,8 @@ pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, SignalId, SignalName, StepName, TaskId, TaskName,
-    TaskRef, Tenant, Version, Word,
+    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SignalId, SignalName, StepName, TaskId,
+    TaskName, TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;

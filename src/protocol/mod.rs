@@ -2,11 +2,15 @@
 //!
 //! **Invariant:** no IO. **Invariant:** whatever is read here may come from anyone: every reader returns a typed rejection.
 
+pub mod batch;
+pub mod dead;
 pub mod flow;
 pub mod headers;
 pub mod module;
 pub mod note;
+pub mod queue;
 pub mod record;
+pub mod schedule;
 pub mod step;
 pub mod stream;
 pub mod subject;

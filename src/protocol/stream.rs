@@ -17,6 +17,18 @@ pub const HISTORY_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Messages of logs or events that are kept, the oldest dropped first: about a gigabyte of short lines.
 pub const HISTORY_MESSAGES_MAX: u64 = 5_000_000;
 
+/// How long dead letters are kept: two weeks, so that a holiday loses none.
+pub const DEAD_AGE_MAX: Duration = Duration::from_secs(14 * 24 * 3600);
+
+/// Dead letters that are kept, the oldest dropped first.
+pub const DEAD_MAX: u64 = 1_000_000;
+
+/// How long it is known of a batch what was sent: a week.
+pub const BATCH_AGE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Batches that are known, the oldest dropped first.
+pub const BATCHES_MAX: u64 = 100_000;
+
 /// The window in which the server drops a message whose id it has seen.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 
@@ -41,6 +53,14 @@ pub enum Stream {
     Index,
     /// Versions of flows: `lvg.*.flow.>`.
     Flow,
+    /// Tasks after their last failure: `lvg.*.dead.>`.
+    Dead,
+    /// How far the sending of batches is: `lvg.*.batch.>`.
+    Batch,
+    /// What operators have decided of queues: `lvg.*.queue.>`.
+    Queue,
+    /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
+    Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
     Coordination,
 }
@@ -93,8 +113,13 @@ impl Stream {
     #[must_use]
     pub fn all(tenant: &Tenant) -> Vec<Self> {
         let shared = [Self::Schedule, Self::Result, Self::Log, Self::Event, Self::Module];
-        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Coordination];
-        [Self::Task(tenant.clone())].into_iter().chain(shared).chain(runs).collect()
+        let runs = [Self::Journal, Self::Index, Self::Flow, Self::Recurring, Self::Coordination];
+        [Self::Task(tenant.clone())]
+            .into_iter()
+            .chain(shared)
+            .chain([Self::Dead, Self::Batch, Self::Queue])
+            .chain(runs)
+            .collect()
     }
 
     /// The stream that captures `subject` (which may hold wildcards behind its third token); `None` for what no stream captures.
@@ -118,6 +143,10 @@ impl Stream {
             "run" | "timer" => Some(Self::Journal),
             "index" => Some(Self::Index),
             "flow" => Some(Self::Flow),
+            "dead" => Some(Self::Dead),
+            "queue" => Some(Self::Queue),
+            "batch" => Some(Self::Batch),
+            "schedule" => Some(Self::Recurring),
             _ => None,
         }
     }
@@ -135,6 +164,10 @@ impl Stream {
             Self::Journal => "LVG_JOURNAL".to_owned(),
             Self::Index => "LVG_INDEX".to_owned(),
             Self::Flow => "LVG_FLOW".to_owned(),
+            Self::Dead => "LVG_DEAD".to_owned(),
+            Self::Queue => "LVG_QUEUE".to_owned(),
+            Self::Batch => "LVG_BATCH".to_owned(),
+            Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -171,6 +204,22 @@ impl Stream {
             Self::Journal => Rules { subjects: below(&["run", "timer"]), ..Rules::scheduling() },
             Self::Index => Rules { subjects: below(&["index"]), ..Rules::current() },
             Self::Flow => Rules { subjects: below(&["flow"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Dead => Rules {
+                subjects: below(&["dead"]),
+                per_subject: PerSubject::Last,
+                messages_max: Some(DEAD_MAX),
+                age_max: Some(DEAD_AGE_MAX),
+                ..Rules::history()
+            },
+            Self::Batch => Rules {
+                subjects: below(&["batch"]),
+                per_subject: PerSubject::Last,
+                messages_max: Some(BATCHES_MAX),
+                age_max: Some(BATCH_AGE_MAX),
+                ..Rules::history()
+            },
+            Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
+            Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
                 ..Rules::current()
@@ -280,7 +329,11 @@ mod tests {
             let rules = stream.rules();
             let may_drop = !rules.refuse_when_full && rules.messages_max.is_some();
             assert!(stream == Stream::Coordination || rules.subjects.iter().all(|subject| !subject.contains(CONTROL)));
-            assert_eq!(may_drop, matches!(stream, Stream::Log | Stream::Event), "{stream:?}");
+            assert_eq!(
+                may_drop,
+                matches!(stream, Stream::Log | Stream::Event | Stream::Dead | Stream::Batch),
+                "{stream:?}"
+            );
         }
     }
 }

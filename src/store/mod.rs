@@ -1,6 +1,7 @@
 //! What tasks and runs leave in the broker, shared by those who write it and those who read it.
 
 pub mod catalogue;
+pub mod dead;
 pub mod hand_backs;
 pub mod journal;
 pub mod records;

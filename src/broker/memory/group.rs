@@ -58,6 +58,16 @@ impl Group {
         new < if order.is_some() { SHUFFLED } else { 1 }
     }
 
+    /// Messages that were looked at and can be handed out.
+    pub(super) fn waiting(&self) -> u64 {
+        self.ready.len() as u64
+    }
+
+    /// Messages that are out, or handed back for later.
+    pub(super) fn out(&self) -> u64 {
+        self.out.len() as u64
+    }
+
     /// Notes a new message of the stream.
     pub(super) fn add(&mut self, message: &Message) {
         self.next = message.sequence.saturating_add(1);

@@ -6,10 +6,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{Memory, Shared};
-use crate::broker::{Consumer, Deliveries, Delivery, Lease, Message, Queues, Result};
+use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Lease, Message, Queues, Result};
+use crate::protocol::Stream;
 
 #[async_trait]
 impl Queues for Memory {
+    async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
+        self.0.with(|state, _| state.backlogs(stream))
+    }
+
     async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>> {
         self.0.with(|state, _| state.group(consumer))?;
         Ok(Box::new(Taker { shared: self.0.clone(), consumer: consumer.clone(), allowed: 0 }))

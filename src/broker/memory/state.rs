@@ -10,7 +10,7 @@ use super::filter::matches;
 use super::group::Group;
 use super::store::Store;
 use super::timers::{Due, Timers};
-use crate::broker::{Consumer, Error, Message, Publish, Result, Settings, Stored};
+use crate::broker::{Backlog, Consumer, Error, Message, Publish, Result, Settings, Stored};
 use crate::model::{Tenant, Timestamp};
 use crate::protocol::stream::{Bucket, Retention};
 use crate::protocol::{Headers, Stream};
@@ -139,6 +139,22 @@ impl State {
         let group = groups.entry(consumer.name.clone()).or_insert_with(|| Group::new(consumer.clone()));
         group.consumer = consumer.clone();
         Ok(())
+    }
+
+    /// The consumers of a stream, with what each has before it.
+    pub(super) fn backlogs(&mut self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
+        self.up()?;
+        let store = self.store(stream);
+        let backlog = |group: &Group| {
+            let mut waiting = group.waiting();
+            let mut next = group.next;
+            while let Some(message) = store.next(&group.consumer.filter, next) {
+                waiting = waiting.saturating_add(1);
+                next = message.sequence.saturating_add(1);
+            }
+            Backlog { waiting, out: group.out() }
+        };
+        Ok(store.groups.iter().map(|(name, group)| (name.clone(), backlog(group))).collect())
     }
 
     /// Hands out the consumer's next message; `None` if there is none now.

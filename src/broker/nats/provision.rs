@@ -107,6 +107,10 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Journal
         | Stream::Index
         | Stream::Flow
+        | Stream::Dead
+        | Stream::Queue
+        | Stream::Batch
+        | Stream::Recurring
         | Stream::Coordination => rules.messages_max,
     };
     Config {

@@ -5,13 +5,15 @@ use std::time::Duration;
 use async_nats::Subject;
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::link::Link;
 use super::pull::{Pull, Pulled, nanos};
 use super::wire::{self, Place};
-use crate::broker::{Consumer, Deliveries, Delivery, Error, Lease, Queues, Result};
+use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Error, Lease, Queues, Result};
+use crate::protocol::Stream;
 
 /// Pull requests that the server holds for one consumer, over all that share it: its own default is too few for a thousand
 /// hosts with a handful of requests each.
@@ -21,8 +23,43 @@ const WAITING_MAX: u32 = 8_192;
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// Pages of a stream's consumers that are read, of 256 each: more than a server allows.
+const CONSUMER_PAGES_MAX: usize = 64;
+
+/// A page of a stream's consumers.
+#[derive(Deserialize)]
+struct Page {
+    total: usize,
+    consumers: Option<Vec<Info>>,
+}
+
+/// What the server says of a consumer.
+#[derive(Deserialize)]
+struct Info {
+    name: String,
+    num_pending: u64,
+    num_ack_pending: u64,
+}
+
 #[async_trait]
 impl Queues for Link {
+    async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
+        let verb = format!("CONSUMER.LIST.{}", stream.name());
+        let mut backlogs = Vec::new();
+        for _ in 0..CONSUMER_PAGES_MAX {
+            let page: Page = self.api(&verb, &json!({ "offset": backlogs.len() })).await?;
+            let count = page.consumers.as_ref().map_or(0, Vec::len);
+            let infos = page.consumers.into_iter().flatten();
+            backlogs.extend(
+                infos.map(|info| (info.name, Backlog { waiting: info.num_pending, out: info.num_ack_pending })),
+            );
+            if count == 0 || backlogs.len() >= page.total {
+                break;
+            }
+        }
+        Ok(backlogs)
+    }
+
     async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>> {
         self.make_consumer(consumer).await?;
         let pull = Pull::new(self, &consumer.stream.name(), &consumer.name).await?;

@@ -13,7 +13,7 @@ pub use run::{
     run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
 };
 
-use crate::model::{FlowName, ModuleName, Queue, TaskId, TaskKey, Tenant, Version};
+use crate::model::{FlowName, ModuleName, Queue, ScheduleName, TaskId, TaskKey, Tenant, Version};
 
 /// The priority of tasks that name none: the middle of 0 to 9.
 pub const PRIORITY_DEFAULT: Priority = Priority(5);
@@ -27,6 +27,20 @@ impl Priority {
     #[must_use]
     pub fn new(number: u8) -> Option<Self> {
         (number <= 9).then_some(Self(number))
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl std::str::FromStr for Priority {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().ok().and_then(Self::new).ok_or("it takes a number from 0 to 9, 9 first")
     }
 }
 
@@ -165,6 +179,28 @@ pub fn flows(tenant: &Tenant) -> String {
     format!("lvg.{tenant}.flow.>")
 }
 
+/// `lvg.<t>.schedule.<name>`: a schedule: what starts, when, and how far it is.
+#[must_use]
+pub fn recurring(tenant: &Tenant, name: &ScheduleName) -> String {
+    format!("lvg.{tenant}.schedule.{name}")
+}
+
+/// `lvg.<t>.schedule.*`: all schedules of a tenant.
+#[must_use]
+pub fn all_recurring(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.schedule.*")
+}
+
+/// `lvg.*.schedule.*`: all schedules.
+pub const RECURRING: &str = "lvg.*.schedule.*";
+
+/// Reads the subject of a schedule.
+#[must_use]
+pub fn read_recurring(subject: &str) -> Option<(Tenant, ScheduleName)> {
+    let (tenant, name) = subject.strip_prefix("lvg.")?.split_once(".schedule.")?;
+    Some((tenant.parse().ok()?, name.parse().ok()?))
+}
+
 /// `lvg.ctl.*.<t>.>`: all words to the hosts of a tenant.
 #[must_use]
 pub fn control(tenant: &Tenant) -> String {
@@ -232,6 +268,17 @@ mod tests {
             "lvg.acme.task.*.5.x",
         ] {
             assert_eq!(TaskSubject::read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn subjects_of_schedules_read_back() {
+        let (tenant, name) = ("acme".parse().unwrap(), "nightly".parse().unwrap());
+        assert_eq!(read_recurring(&recurring(&tenant, &name)), Some((tenant, name)));
+        for bad in
+            ["lvg.acme.schedule", "lvg.acme.schedule.", "lvg.acme.schedule.a.b", "lvg.acme.sched.a", "acme.schedule.a"]
+        {
+            assert_eq!(read_recurring(bad), None, "{bad}");
         }
     }
 

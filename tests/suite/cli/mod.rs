@@ -3,15 +3,21 @@
 //! | file | commands |
 //! |---|---|
 //! | `modules` | `lovage module ...` |
+//! | `schedules` | `lovage schedule ...`, and tasks for later |
 //! | `uploads` | files that are no module, or none that the platform runs |
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
+//! | `batches` | `lovage send --batch`, `lovage batch ...` |
+//! | `queues` | `lovage queue ...` |
+//! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
 //! | `exec_flows` | `lovage exec` of flows |
 //! | `flows` | `lovage flow ...` |
 //! | `example_flows` | `lovage exec` of the example flows |
 
 mod arguments;
+mod batches;
+mod dead;
 mod deploy;
 mod example_flows;
 mod exec;
@@ -20,6 +26,8 @@ mod flows;
 mod guests;
 mod modules;
 mod new;
+mod queues;
 mod runs;
+mod schedules;
 mod scripts;
 mod uploads;

@@ -143,7 +143,7 @@ promises! {
         a_purged_schedule_never_fires, a_schedule_produces_headers_and_no_message_id;
     journal: a_timer_produces_its_record, a_timer_of_the_past_fires_at_once, a_timer_is_ended_and_moved,
         a_record_is_written_once, a_partition_is_followed_across_tenants, readings_at_once_see_one_order;
-    queue: no_more_is_delivered_than_allowed, two_takers_share, a_lease_that_ran_out_is_delivered_again,
+    queue: no_more_is_delivered_than_allowed, what_waits_and_what_is_out_is_counted, two_takers_share, a_lease_that_ran_out_is_delivered_again,
         a_purge_of_one_subject_leaves_deliveries_of_others,
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,

@@ -203,3 +203,29 @@ pub(super) async fn a_purge_of_one_subject_leaves_deliveries_of_others(rig: Rig)
     let again = next(&mut taker).await;
     assert_eq!((again.message.subject, again.count), (subject("b"), 2));
 }
+
+pub(super) async fn what_waits_and_what_is_out_is_counted(rig: Rig) {
+    let stream = Stream::Task(lovage::model::Tenant::default_tenant());
+    assert_eq!(rig.broker.queues.backlogs(&stream).await.unwrap(), []);
+    for id in ["a", "b", "c"] {
+        rig.put(&subject(id), "x").await;
+    }
+    let mut taker = rig.take(FILTER, LONG).await;
+    let counts = || async {
+        let backlogs = rig.broker.queues.backlogs(&stream).await.unwrap();
+        assert_eq!(backlogs.len(), 1);
+        assert_eq!(backlogs[0].0, "tasks");
+        (backlogs[0].1.waiting, backlogs[0].1.out)
+    };
+    assert_eq!(counts().await, (3, 0));
+    taker.allow(2);
+    let first = next(&mut taker).await;
+    let second = next(&mut taker).await;
+    assert_eq!(counts().await, (1, 2));
+    first.lease.finish().await.unwrap();
+    assert_eq!(counts().await, (1, 1));
+    drop(second);
+    // What is of no consumer's is in no backlog.
+    rig.put("lvg.default.task.other.5.z", "x").await;
+    assert_eq!(counts().await, (1, 1));
+}

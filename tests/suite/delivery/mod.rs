@@ -1,9 +1,12 @@
 //! The life of tasks on the broker in memory, whose switches make every race of the protocol happen on demand. What steps of
 //! runs live through is in `steps`, on both brokers.
 
+mod batches;
 mod cancel;
 mod chaos;
+mod dead;
 mod failures;
+mod queues;
 mod races;
 mod rejections;
 mod retries;

@@ -11,6 +11,7 @@
 //! | `messages` | what strangers publish |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `runs` | runs of flows, and coordinators that are killed |
+//! | `schedules` | one start a slot, with two coordinators of which one is killed |
 //! | `crashes` | a chord while coordinator, host and broker are killed |
 //! | `submit` | another language submits with its own NATS client |
 
@@ -24,6 +25,7 @@ mod messages;
 mod placement;
 mod retries;
 mod runs;
+mod schedules;
 mod submit;
 mod values;
 

@@ -1,0 +1,64 @@
+//! Which queues are paused, as an operator has decided.
+
+use std::collections::BTreeSet;
+
+use futures::StreamExt as _;
+use tokio::sync::watch;
+use tracing::{debug, warn};
+
+use crate::broker::patience::Patience;
+use crate::broker::{Broker, Error, Message, Start};
+use crate::model::{Queue, Tenant};
+use crate::protocol::queue::{QueueRecord, all};
+
+/// The paused queues of a tenant.
+pub(super) struct Pauses {
+    broker: Broker,
+    tenant: Tenant,
+    paused: watch::Sender<BTreeSet<Queue>>,
+}
+
+impl Pauses {
+    /// What is paused now: a host that starts must not take from a queue that was paused before.
+    pub(super) async fn begin(broker: Broker, tenant: Tenant) -> Result<Self, Error> {
+        let pauses = Self { broker, tenant, paused: watch::Sender::default() };
+        Patience::default().retry("read what is paused", || pauses.read(false)).await?;
+        Ok(pauses)
+    }
+
+    /// The paused queues, and word of every change.
+    pub(super) fn subscribe(&self) -> watch::Receiver<BTreeSet<Queue>> {
+        self.paused.subscribe()
+    }
+
+    /// Hears of changes for as long as the host runs.
+    pub(super) async fn follow(&self) {
+        let mut patience = Patience::default();
+        loop {
+            if let Err(error) = self.read(true).await {
+                debug!(%error, "cannot follow what is paused, trying again");
+            }
+            patience.wait().await;
+        }
+    }
+
+    async fn read(&self, follow: bool) -> Result<(), Error> {
+        let mut records = self.broker.streams.read(&all(&self.tenant), Start::LastPerSubject, follow).await?;
+        while let Some(message) = records.next().await {
+            self.learn(&message?);
+        }
+        Ok(())
+    }
+
+    fn learn(&self, message: &Message) {
+        match QueueRecord::decode(&message.payload) {
+            Ok(QueueRecord { queue, paused, .. }) => {
+                self.paused.send_if_modified(|all| match paused {
+                    Some(_) => all.insert(queue),
+                    None => all.remove(&queue),
+                });
+            }
+            Err(error) => warn!(subject = message.subject, %error, "cannot read what was decided of a queue"),
+        }
+    }
+}
