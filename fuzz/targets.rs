@@ -16,6 +16,13 @@ pub(super) fn upload(bytes: &[u8]) {
     assert_eq!(again.contract, found.contract);
 }
 
+/// JSON fits the types of a function or is refused; what fits is written so that it reads the same.
+pub(super) fn values(bytes: &[u8]) {
+    if let Err(fault) = lovage::sandbox::typed_trial(bytes) {
+        panic!("{fault}");
+    }
+}
+
 /// A message is read or refused, whoever wrote it; what is read is written so that it reads the same. The bytes are a subject,
 /// headers of a line each, an empty line, and the body.
 pub(super) fn envelope(bytes: &[u8]) {

@@ -54,6 +54,8 @@ pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
+#[doc(hidden)]
+pub use typed::typed_trial;
 
 use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Tenant, Timestamp};
 use load::Inner;

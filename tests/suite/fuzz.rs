@@ -101,6 +101,17 @@ fn no_upload_breaks_the_parser() {
 }
 
 #[test]
+fn no_json_breaks_the_mapping_to_types() {
+    let seeds = [
+        r#"[[-1, 2, -3, 4, -5, 6], [0.5, "NaN", 1e30], ["none"], ["c", "a"], "y", {"some": null}, {"ok": "AAE="}]"#,
+        r#"{"integers": [0, 0, 0, 0, 0, 0], "floats": [], "flags": [], "variants":
+            [{"wide": [-1, "18446744073709551615"]}, {"some": {"char": "é", "text": "\ud83c\udf3f", "long-name": -1e-300}}]}"#,
+        r#"[[1.0, 2e1, 0, 0, 0, 0], [], [{"none": null}], [], null, {"some": true}, {"err": null}]"#,
+    ];
+    run(targets::values, &seeds.map(|seed| seed.as_bytes().to_vec()));
+}
+
+#[test]
 fn no_message_breaks_the_readers_of_the_protocol() {
     let goldens = ["task-v1.txt", "record-v1.txt", "record-v2.txt", "step-v1.txt", "step-v2.txt"];
     let mut seeds = Vec::new();

@@ -11,6 +11,7 @@ mod names;
 mod read;
 mod schema;
 mod shape;
+mod trial;
 mod write;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ use crate::model::module::TASKS_MAX;
 use crate::model::{Failure, Kind, Outcome, TaskDescription, TaskName};
 use names::Path;
 use shape::{MODULE_NODES_MAX, Shape, Signature, Unmapped};
+pub use trial::typed_trial;
 use write::{Unwritten, write};
 
 /// Text of one summary.
