@@ -247,8 +247,8 @@ fn description() -> impl Strategy<Value = TaskDescription> {
 fn manifest() -> impl Strategy<Value = Manifest> {
     let args = || option::of(vec(any::<String>(), 0..3));
     let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
-    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), wish(), any::<bool>())
-        .prop_map(|(tasks, args, limits, flows)| Manifest { tasks, args, limits, flows })
+    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), option::of(any::<String>()), wish(), any::<bool>())
+        .prop_map(|(tasks, args, script, limits, flows)| Manifest { tasks, args, limits, script, flows })
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {

@@ -99,11 +99,12 @@ fn the_pure_part_is_pure() {
 }
 
 #[test]
-fn only_the_mapping_of_artifacts_is_unsafe() {
+fn only_the_mapping_of_artifacts_and_the_allocator_of_guests_are_unsafe() {
+    let known = ["src/sandbox/artifact.rs", "guest-sdk/src/heap.rs"];
     for (path, text) in rust_files("src").iter().chain(&rust_files("guest-sdk")) {
         let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         let uses = code.filter(|line| line.contains("unsafe {") || line.contains("unsafe fn")).count();
-        assert!(uses == 0 || path.ends_with("sandbox/artifact.rs"), "{} is unsafe", path.display());
+        assert!(uses == 0 || known.iter().any(|known| path == Path::new(known)), "{} is unsafe", path.display());
     }
 }
 

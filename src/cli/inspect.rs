@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::module::{Examined, contract_name, examine_in, print_tasks, read_manifest};
+use super::module::{Added, Examined, contract_name, examine_in, print_tasks};
 use super::{Fault, input, output, sandbox as own};
 use crate::broker::{Clock as _, SystemClock};
 use crate::model::{Digest, Failure, Limits, Outcome, TaskName, Tenant};
@@ -28,9 +28,8 @@ pub(super) struct InspectArgs {
     #[arg(long, requires = "input")]
     task: Option<TaskName>,
 
-    /// Further tasks, arguments and limits of a command module, as `module push --manifest` takes them.
-    #[arg(long, value_name = "FILE.toml")]
-    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    added: Added,
 
     /// Print JSON.
     #[arg(long)]
@@ -57,7 +56,7 @@ const NOTES_MAX: usize = 1_000;
 impl InspectArgs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let input = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
-        let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+        let manifest = self.added.manifest()?;
         // A cache of its own, so that it is compiled whatever was compiled before: that is what is measured.
         let cache =
             tempfile::tempdir().map_err(|error| Fault::platform(format!("failed to make a folder: {error}")))?;

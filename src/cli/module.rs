@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use super::inspect::InspectArgs;
 use super::{Connect, Fault, output, sandbox as own};
 use crate::client::Upload;
-use crate::model::module::Manifest;
+use crate::model::module::{Manifest, SCRIPT_BYTES_MAX};
 use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
 use crate::protocol::note::printable;
 use crate::protocol::stream::Bucket;
@@ -48,9 +48,8 @@ pub(super) struct Push {
     /// The Wasm file.
     file: PathBuf,
 
-    /// Further tasks, arguments and limits of a command module, as TOML.
-    #[arg(long, value_name = "FILE.toml")]
-    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    added: Added,
 
     /// Print the record as JSON.
     #[arg(long)]
@@ -152,7 +151,9 @@ pub(super) async fn examine_in(
     let manifest = manifest.unwrap_or_default();
     let code = compile(sandbox, &stored).await?;
     let tasks = match contract {
-        Contract::Task | Contract::Typed if given && (!manifest.tasks.is_empty() || manifest.args.is_some()) => {
+        Contract::Task | Contract::Typed
+            if given && (!manifest.tasks.is_empty() || manifest.args.is_some() || manifest.script.is_some()) =>
+        {
             return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
         }
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
@@ -201,16 +202,62 @@ fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
     manifest.tasks.iter().map(|(name, task)| describe(name.clone(), task.summary.clone())).collect()
 }
 
+/// What is added to a command module when it is used.
+#[derive(Args)]
+pub(super) struct Added {
+    /// Further tasks, arguments and limits of a command module, as TOML.
+    #[arg(long, value_name = "FILE.toml")]
+    manifest: Option<PathBuf>,
+
+    /// The script that a command module interprets: it is given to it as its last argument.
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+}
+
+impl Added {
+    /// The manifest that comes of it, if anything is added.
+    pub(super) fn manifest(&self) -> Result<Option<Manifest>, Fault> {
+        let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+        with_script(manifest, self.script.as_deref())
+    }
+}
+
 /// Reads what a file adds to a module.
 pub(super) fn read_manifest(file: &Path) -> Result<Manifest, Fault> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))?;
-    toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))
+    let text = read_text(file)?;
+    let manifest: Manifest =
+        toml::from_str(&text).map_err(|error| Fault::usage(format!("{}: {}", file.display(), error.message())))?;
+    check_script(file, manifest.script.as_deref())?;
+    Ok(manifest)
+}
+
+/// A manifest with a script in it.
+pub(super) fn with_script(manifest: Option<Manifest>, script: Option<&Path>) -> Result<Option<Manifest>, Fault> {
+    let Some(file) = script else { return Ok(manifest) };
+    let text = read_text(file)?;
+    check_script(file, Some(&text))?;
+    Ok(Some(Manifest { script: Some(text), ..manifest.unwrap_or_default() }))
+}
+
+fn read_text(file: &Path) -> Result<String, Fault> {
+    std::fs::read_to_string(file).map_err(|error| Fault::usage(format!("failed to read {}: {error}", file.display())))
+}
+
+fn check_script(file: &Path, script: Option<&str>) -> Result<(), Fault> {
+    let length = script.map_or(0, str::len);
+    if length > SCRIPT_BYTES_MAX {
+        let message = format!("{}: script of {length} bytes: at most {SCRIPT_BYTES_MAX} are accepted", file.display());
+        return Err(Fault::usage(message));
+    }
+    if script.is_some_and(|script| script.contains('\0')) {
+        return Err(Fault::usage(format!("{}: a script holds no NUL", file.display())));
+    }
+    Ok(())
 }
 
 impl Push {
     async fn run(self) -> Result<(), Fault> {
-        let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
+        let manifest = self.added.manifest()?;
         let NameAt { name, version } = self.name;
         // The upload is checked before the broker is asked for, so that a bad file is told from a broker that is away.
         let examined = examine(name, version, &self.file, manifest).await?;

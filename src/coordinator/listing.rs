@@ -46,7 +46,7 @@ impl Listing {
             | Event::Resume
             | Event::Retry
             | Event::End { .. } => {
-                let state = RunState::from(run.state());
+                let state = run.state();
                 let Some(entry) = self.entry.take() else { return };
                 if entry.state == state || (state.is_over() && entry.state.is_over()) {
                     self.entry = Some(entry);

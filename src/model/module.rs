@@ -10,6 +10,9 @@ use super::{Digest, ModuleName, TaskName, Timestamp, Version};
 /// The most tasks that one module may offer.
 pub const TASKS_MAX: usize = 1_000;
 
+/// Bytes of a script: it travels in the module's record, which is one message.
+pub const SCRIPT_BYTES_MAX: usize = 256 << 10;
+
 /// How a guest and its host talk; found from the module, never declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -55,6 +58,9 @@ pub struct Manifest {
     pub args: Option<Vec<String>>,
     /// Default limits of every task.
     pub limits: Wish,
+    /// The program that the command interprets: the last argument of every task, as it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub script: Option<String>,
     /// Whether stdout of the sole key `$flow` is a flow that takes the task's place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub flows: bool,
@@ -73,14 +79,16 @@ pub struct ManifestTask {
 }
 
 impl Manifest {
-    /// The arguments after `argv[0]` for a task: the task's own, the manifest's, or its name alone.
+    /// The arguments after `argv[0]` for a task: the task's own, the manifest's, or its name alone; then the script.
     #[must_use]
     pub fn args_for(&self, task: &TaskName) -> Vec<String> {
         let own = self.tasks.get(task).and_then(|task| task.args.as_ref());
-        match own.or(self.args.as_ref()) {
+        let mut args = match own.or(self.args.as_ref()) {
             Some(args) => args.iter().map(|arg| arg.replace("{task}", task.as_str())).collect(),
             None => vec![task.as_str().to_owned()],
-        }
+        };
+        args.extend(self.script.clone());
+        args
     }
 }
 
@@ -136,6 +144,9 @@ mod tests {
         assert_eq!(manifest.args_for(&task), ["sum"]);
         manifest.args = Some(vec!["-c".into(), "{task}.py".into()]);
         assert_eq!(manifest.args_for(&task), ["-c", "sum.py"]);
+        manifest.script = Some("const {task} = 1".into());
+        assert_eq!(manifest.args_for(&task), ["-c", "sum.py", "const {task} = 1"], "a script is left as it is");
+        manifest.script = None;
         manifest.tasks.insert(task.clone(), ManifestTask { args: Some(vec![]), ..ManifestTask::default() });
         assert!(manifest.args_for(&task).is_empty());
     }

@@ -5,6 +5,7 @@ pub mod expression;
 pub mod flow;
 pub mod journal;
 pub mod plan;
+mod state;
 pub mod timer;
 pub mod wire;
 
@@ -14,3 +15,4 @@ pub use effect::Effect;
 pub use journal::{Event, Record};
 pub use plan::Plan;
 pub use run::Run;
+pub use state::{RunState, UnknownState};

@@ -94,6 +94,9 @@ impl Exec {
         if let Some((name, _)) = self.manifests.iter().find(|(name, _)| !guests.contains_key(name)) {
             return Err(Fault::usage(format!("--manifest names the module {name}, which --module does not")));
         }
+        if let Some((name, _)) = self.scripts.iter().find(|(name, _)| !guests.contains_key(name)) {
+            return Err(Fault::usage(format!("--script names the module {name}, which --module does not")));
+        }
         Ok(guests)
     }
 }

@@ -32,6 +32,10 @@ pub(super) struct Exec {
     #[arg(long = "manifest", value_name = "[NAME=]FILE.toml", value_parser = manifest)]
     manifests: Vec<(ModuleName, PathBuf)>,
 
+    /// The script that the module interprets, as `module push --script` takes it; may be repeated.
+    #[arg(long = "script", value_name = "[NAME=]FILE", value_parser = manifest)]
+    scripts: Vec<(ModuleName, PathBuf)>,
+
     /// A flow that the flow starts by this name; may be repeated.
     #[arg(long = "flow", value_name = "NAME=FILE", value_parser = named_file::<FlowName>)]
     flows: Vec<(FlowName, PathBuf)>,
@@ -99,7 +103,9 @@ impl Exec {
     /// The manifest that was given for a module.
     fn manifest(&self, name: &ModuleName) -> Result<Option<crate::model::module::Manifest>, Fault> {
         let given = self.manifests.iter().find(|(of, _)| of == name);
-        given.map(|(_, file)| super::module::read_manifest(file)).transpose()
+        let given = given.map(|(_, file)| super::module::read_manifest(file)).transpose()?;
+        let script = self.scripts.iter().find(|(of, _)| of == name);
+        super::module::with_script(given, script.map(|(_, file)| file.as_path()))
     }
 }
 

@@ -45,7 +45,8 @@ use legality::{Ruling, Stage};
 use retry::Memory;
 use scope::Scopes;
 
-pub use view::{Change, RunState, Skipped, StepState, Waiting};
+pub use super::state::RunState;
+pub use view::{Change, Skipped, StepState, Waiting};
 
 /// The first watchdog looks after so long, each further one after twice as long.
 const WATCHDOG_FIRST: Duration = Duration::from_secs(600);

@@ -5,7 +5,7 @@ use crate::workflow::journal::Question;
 use crate::workflow::plan::{PlanKind, PlanNode};
 
 use super::frame::{Frame, Key, Owner, TaskPhase, Work};
-use super::{Run, Stage};
+use super::{Run, RunState, Stage};
 
 /// Something that became of a step.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,38 +114,6 @@ pub struct Skipped {
     pub label: String,
     /// What it is.
     pub kind: &'static str,
-}
-
-/// The state of a run as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// Steps are under way.
-    Running,
-    /// It is paused.
-    Paused,
-    /// It ends badly, and undoes what it did.
-    Compensating,
-    /// It ended with an output.
-    Succeeded,
-    /// It failed.
-    Failed,
-    /// It was cancelled.
-    Cancelled,
-}
-
-impl RunState {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Paused => "paused",
-            Self::Compensating => "compensating",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
 }
 
 impl Run {

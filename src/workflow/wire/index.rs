@@ -3,8 +3,6 @@
 //! **Invariant:** nothing is decided by it: the journal alone says what a run is.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -12,89 +10,13 @@ use serde::{Deserialize, Serialize};
 use crate::model::{FlowName, Kind, RunId, StepId, Tenant, Timestamp, Version};
 use crate::protocol::{Rejection, versioned};
 use crate::workflow::journal::{End, Ending, Parent, Start};
-use crate::workflow::run;
+use crate::workflow::state::RunState;
 
 /// The version of this form.
 const ENTRY_VERSION: u32 = 1;
 
 /// The longest failure message of an entry, in characters: lists show one line.
 const MESSAGE_CHARS_MAX: usize = 500;
-
-/// Where a run is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RunState {
-    /// Its steps run, wait or are queued.
-    Running,
-    /// It has failed or was cancelled, and what succeeded is being compensated.
-    Compensating,
-    /// Someone paused it, or it is broken: `reason` says which.
-    Paused,
-    /// It ended with an output.
-    Succeeded,
-    /// It ended with a failure.
-    Failed,
-    /// Someone cancelled it.
-    Cancelled,
-}
-
-impl RunState {
-    /// Every state.
-    pub const ALL: [Self; 6] =
-        [Self::Running, Self::Compensating, Self::Paused, Self::Succeeded, Self::Failed, Self::Cancelled];
-
-    /// Its name, as in `succeeded`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Compensating => "compensating",
-            Self::Paused => "paused",
-            Self::Succeeded => "succeeded",
-            Self::Failed => "failed",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// Whether nothing happens any more, unless someone retries it.
-    #[must_use]
-    pub const fn is_over(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
-    }
-}
-
-impl From<run::RunState> for RunState {
-    fn from(state: run::RunState) -> Self {
-        match state {
-            run::RunState::Running => Self::Running,
-            run::RunState::Paused => Self::Paused,
-            run::RunState::Compensating => Self::Compensating,
-            run::RunState::Succeeded => Self::Succeeded,
-            run::RunState::Failed => Self::Failed,
-            run::RunState::Cancelled => Self::Cancelled,
-        }
-    }
-}
-
-impl fmt::Display for RunState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-/// A text that names no state of a run.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("unknown state {0:?}: it takes running, compensating, paused, succeeded, failed or cancelled")]
-pub struct UnknownState(pub String);
-
-impl FromStr for RunState {
-    type Err = UnknownState;
-
-    fn from_str(text: &str) -> Result<Self, UnknownState> {
-        let unknown = || UnknownState(text.chars().take(80).collect());
-        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(unknown)
-    }
-}
 
 /// What a run failed with, in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -297,14 +219,5 @@ mod tests {
         let error = Entry::decode(&Bytes::from_static(br#"{"v":2}"#)).unwrap_err();
         assert!(error.to_string().contains("update it"), "{error}");
         assert!(Entry::decode(&Bytes::from_static(b"[]")).is_err());
-    }
-
-    #[test]
-    fn states_read_back() {
-        for state in RunState::ALL {
-            assert_eq!(state.as_str().parse(), Ok(state));
-            assert_eq!(serde_json::to_string(&state).unwrap(), format!("\"{state}\""));
-        }
-        assert!("done".parse::<RunState>().is_err());
     }
 }

@@ -17,7 +17,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-pub use index::{Entry, Fault, RunState};
+pub use super::state::RunState;
+pub use index::{Entry, Fault};
 pub use name::{RecordName, UnknownRecord, name, place, timer_subject};
 
 use super::journal::{Event, Outcome};

@@ -29,4 +29,5 @@ mod new;
 mod queues;
 mod runs;
 mod schedules;
+mod scripts;
 mod uploads;
