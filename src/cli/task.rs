@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::submit::{How, Submit};
 use super::{Connect, Fault, batch, output};
-use crate::client::{Client, Watch};
+use crate::client::{CancelledAll, Client, Watch};
 use crate::model::lifecycle::{End, Record, Settled, State};
+use crate::model::signature::parse_label;
 use crate::model::{TaskId, TaskRef, Value};
 use crate::protocol::note::{LogLine, printable};
 
@@ -132,8 +133,13 @@ impl ResultArgs {
 /// `lovage cancel`.
 #[derive(Args)]
 pub(super) struct Cancel {
-    /// The task.
-    id: TaskId,
+    /// The tasks.
+    #[arg(required_unless_present = "labels", conflicts_with = "labels")]
+    ids: Vec<TaskId>,
+
+    /// All tasks and runs with this label, wherever they are; repeat it for those that have several.
+    #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
+    labels: Vec<(String, String)>,
 
     #[command(flatten)]
     connect: Connect,
@@ -142,8 +148,15 @@ pub(super) struct Cancel {
 impl Cancel {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.connect.client().await?;
-        client.cancel(&self.id).await?;
-        eprintln!("cancelled {}", self.id);
+        if !self.labels.is_empty() {
+            let CancelledAll { tasks, runs } = client.cancel_labelled(&self.labels.into_iter().collect()).await?;
+            eprintln!("cancelled {tasks} tasks and {runs} runs");
+            return Ok(());
+        }
+        for id in &self.ids {
+            client.cancel(id).await?;
+            eprintln!("cancelled {id}");
+        }
         Ok(())
     }
 }

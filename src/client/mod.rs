@@ -37,6 +37,7 @@ use tokio::time::Instant;
 
 pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
+pub use cancel::CancelledAll;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
 pub use queues::{Purged, QueueView};

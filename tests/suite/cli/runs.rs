@@ -244,3 +244,22 @@ fn wrong_arguments_of_runs_are_named() {
     dev.cli.run(&["flow", "push", "Bad.Name", file("value: 1").name()]).fails(2, &["Bad.Name"]);
     dev.cli.run(&["flow", "push", "cli-bad", file("vlue: 1").name()]).fails(2, &["vlue"]);
 }
+
+#[test]
+fn a_label_cancels_runs_and_tasks() {
+    let dev = shared();
+    let cli = &dev.cli;
+    let label = ["--label", "cancels=these"];
+    let run = detached(cli, &[&[file("flow: {wait: go}").name()], &label[..]].concat());
+    report(cli, &run, "running");
+    let later = cli.send(&[&["hello/add", "[1, 2]", "--delay", "1h"], &label[..]].concat());
+    let listed = || cli.run(&["runs", "ls", "--label", "cancels=these", "--json"]).stdout.contains(&run);
+    eventually_there("the run is listed", || listed().then_some(()));
+    let cancelled = cli.run(&["cancel", "--label", "cancels=these"]);
+    assert_eq!(cancelled.output(), "");
+    assert!(cancelled.stderr.contains("cancelled 1 tasks and 1 runs"), "{}", cancelled.stderr);
+    assert_eq!(cli.state(&later), "cancelled");
+    report(cli, &run, "cancelled");
+    cli.run(&["cancel"]).fails(2, &["required"]);
+    cli.run(&["cancel", &later, "--label", "a=b"]).fails(2, &["cannot be used with"]);
+}

@@ -2,10 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use lovage::client::Error;
+use lovage::client::{Error, Place};
+use lovage::model::Signature;
 use lovage::model::lifecycle::{End, State};
+use lovage::model::limits::{FuelWish, Off};
 
 use super::{Rig, call, output, retried_in_an_hour};
+use crate::support::eventually::eventually;
 
 #[tokio::test]
 async fn a_queued_task_that_is_cancelled_never_runs() {
@@ -83,4 +86,43 @@ async fn a_cancel_that_loses_the_race_says_how_the_task_ended() {
         }
     }
     rig.until_idle().await;
+}
+
+#[tokio::test]
+async fn a_label_cancels_what_waits_runs_is_delayed_and_is_to_be_tried_again() {
+    let (rig, _host) = Rig::with_host().await;
+    let labelled = |mut signature: Signature, value: &str| {
+        signature.options.labels = [("team".to_owned(), value.to_owned()), ("x".to_owned(), "1".to_owned())].into();
+        signature
+    };
+    let running = rig.submit(labelled(endless(), "a")).await;
+    rig.until(&running, State::Running).await;
+    let spared = rig.submit(labelled(endless(), "b")).await;
+    let place = |queue: &str, due| Place { queue: queue.parse().unwrap(), due, ..Place::default() };
+    let waiting = rig.client.submit(labelled(endless(), "a"), &place("nobody", None)).await.unwrap();
+    let due = Some(rig.broker.clock.now().after(Duration::from_secs(3_600)));
+    let delayed = rig.client.submit(labelled(endless(), "a"), &place("default", due)).await.unwrap();
+    let retrying = rig.submit(labelled(retried_in_an_hour(), "a")).await;
+    rig.until(&retrying, State::Retrying).await;
+    // The schedule of the next attempt follows its record.
+    let schedule = format!("lvg.default.sched.{retrying}");
+    eventually("the next attempt", || async { rig.broker.streams.last(&schedule).await.unwrap() }).await;
+    let labels = [("team".to_owned(), "a".to_owned())].into();
+    let cancelled = rig.client.cancel_labelled(&labels).await.unwrap();
+    assert_eq!((cancelled.tasks, cancelled.runs), (4, 0));
+    for id in [&running, &waiting, &delayed, &retrying] {
+        assert_eq!(rig.state(id).await, State::Cancelled, "{id}");
+    }
+    assert_ne!(rig.state(&spared).await, State::Cancelled);
+    let again = rig.client.cancel_labelled(&labels).await.unwrap();
+    assert_eq!((again.tasks, again.runs), (0, 0));
+    assert!(rig.client.cancel_labelled(&[].into()).await.unwrap_err().to_string().contains("at least one label"));
+    rig.client.cancel(&spared).await.unwrap();
+}
+
+/// A task that runs until it is cancelled.
+fn endless() -> Signature {
+    let mut signature = call("wait_cancel", "null");
+    signature.options.limits.fuel = Some(FuelWish::Off(Off::Off));
+    signature
 }
