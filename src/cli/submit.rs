@@ -199,7 +199,7 @@ mod tests {
             (&["m/t", "--attempt-timeout", "90"], "100ms, 5s"),
             (&["m/t", "--expires", "tomorrow"], "100ms, 5s"),
             (&["m/t", "--label", "region"], "key=value"),
-            (&["m/t", "--delay", "-5s"], "--delay"),
+            (&["m/t", "--delay", "-5s"], "unexpected argument"),
             (&["m/t", "--delay", "400d"], "of a year at most"),
             (&["m/t", "--delay", "5s", "--at", "2026-01-01T00:00:00Z"], "cannot be used with"),
             (&["m/t", "--zone", "UTC"], "--at"),
