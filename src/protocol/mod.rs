@@ -8,6 +8,7 @@ pub mod flow;
 pub mod headers;
 pub mod module;
 pub mod note;
+pub mod once;
 pub mod queue;
 pub mod record;
 pub mod schedule;

@@ -59,6 +59,8 @@ pub enum Stream {
     Batch,
     /// What operators have decided of queues: `lvg.*.queue.>`.
     Queue,
+    /// Idempotency keys, and how the tasks that were submitted under them ended: `lvg.*.once.>` and `lvg.*.kept.>`.
+    Once,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
@@ -117,7 +119,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once])
             .chain(runs)
             .collect()
     }
@@ -146,6 +148,7 @@ impl Stream {
             "dead" => Some(Self::Dead),
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
+            "once" | "kept" => Some(Self::Once),
             "schedule" => Some(Self::Recurring),
             _ => None,
         }
@@ -167,6 +170,7 @@ impl Stream {
             Self::Dead => "LVG_DEAD".to_owned(),
             Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
+            Self::Once => "LVG_ONCE".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
@@ -219,6 +223,8 @@ impl Stream {
                 ..Rules::history()
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
+            // Each message has a time to live of thirty days at most.
+            Self::Once => Rules { subjects: below(&["once", "kept"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
