@@ -111,7 +111,14 @@ fn wish() -> impl Strategy<Value = Wish> {
 fn options() -> impl Strategy<Value = Options> {
     let labels = btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16);
     (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels).prop_map(
-        |(retry, limits, expires, idempotency_key, labels)| Options { retry, limits, expires, idempotency_key, labels },
+        |(retry, limits, expires, idempotency_key, labels)| Options {
+            retry,
+            limits,
+            expires,
+            idempotency_key,
+            labels,
+            ..Options::default()
+        },
     )
 }
 
@@ -248,7 +255,14 @@ fn manifest() -> impl Strategy<Value = Manifest> {
     let args = || option::of(vec(any::<String>(), 0..3));
     let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
     (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), option::of(any::<String>()), wish(), any::<bool>())
-        .prop_map(|(tasks, args, script, limits, flows)| Manifest { tasks, args, limits, script, flows })
+        .prop_map(|(tasks, args, script, limits, flows)| Manifest {
+            tasks,
+            args,
+            limits,
+            script,
+            flows,
+            ..Manifest::default()
+        })
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {

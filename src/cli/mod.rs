@@ -15,6 +15,7 @@ mod flow;
 mod host;
 mod input;
 mod inspect;
+mod limits;
 mod module;
 mod new;
 mod output;
@@ -80,7 +81,10 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
-    /// See, pause and purge queues.
+    /// See what runs and waits under limits across the fleet.
+    #[command(subcommand)]
+    Limits(limits::Limits),
+    /// See, pause, limit and purge queues.
     #[command(subcommand)]
     Queue(queue::Queue),
     /// List, send again and drop tasks that have failed for good.
@@ -146,6 +150,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Limits(limits) => Box::pin(limits.run()).await,
         Command::Queue(queue) => Box::pin(queue.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,

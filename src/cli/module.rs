@@ -18,6 +18,7 @@ use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, 
 use crate::protocol::note::printable;
 use crate::protocol::stream::Bucket;
 use crate::sandbox::{self, Inspection, MODULE_BYTES_MAX, Sandbox, inspect};
+use crate::workflow::limited;
 
 /// How long a compilation may take before it is said what is being waited for.
 const SILENT_FOR: Duration = Duration::from_secs(1);
@@ -159,6 +160,12 @@ pub(super) async fn examine_in(
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
     };
+    for (task, declared) in &manifest.fleet {
+        if !tasks.iter().any(|known| known.name == *task) {
+            return Err(Fault::usage(format!("fleet.{task}: the module has no such task")));
+        }
+        limited::check(&format!("{name}/{task}"), declared).map_err(|error| Fault::usage(error.to_string()))?;
+    }
     let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
     Ok(Examined { upload, module: code, imports, functions, memory_min_bytes })
 }

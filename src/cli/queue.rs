@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
 
+use super::limits::RuleArgs;
 use super::{Connect, Fault, output};
 use crate::client::QueueView;
 use crate::model::Queue as Name;
@@ -20,6 +21,8 @@ pub(super) enum Queue {
     Pause(Pause),
     /// Let hosts take tasks from a queue again.
     Resume(One),
+    /// Limit how many of a queue's tasks start and run, over all hosts; without an option, not any more.
+    Limit(LimitArgs),
     /// Cancel all tasks of a queue, those that run too.
     Purge(Purge),
 }
@@ -77,6 +80,19 @@ pub(super) struct Purge {
     connect: Connect,
 }
 
+/// Limit a queue.
+#[derive(Args)]
+pub(super) struct LimitArgs {
+    /// The queue.
+    queue: Name,
+
+    #[command(flatten)]
+    rule: RuleArgs,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
 /// A command about one queue.
 #[derive(Args)]
 pub(super) struct One {
@@ -101,6 +117,13 @@ impl Queue {
                 let (_nats, client) = one.connect.client().await?;
                 client.resume_queue(&one.queue).await?;
                 told("resumed", &one.queue)
+            }
+            Self::Limit(limit) => {
+                let rule = limit.rule.rule()?;
+                let (_nats, client) = limit.connect.client().await?;
+                client.limit_queue(&limit.queue, rule).await?;
+                eprintln!("{}: {}", limit.queue, rule.unwrap_or_default());
+                Ok(())
             }
             Self::Purge(purge) => purge.run().await,
         }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::limits::RuleArgs;
 use super::{Connect, Fault, input};
 use crate::client::Place;
+use crate::model::limit::Limit;
 use crate::model::limits::{FuelWish, Wish};
 use crate::model::once;
 use crate::model::schedule::calendar::{ZONE_DEFAULT, parse_time};
@@ -84,6 +86,13 @@ pub(super) struct TaskOptions {
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
+    /// Tasks with the same key share a limit: the one that their task declares, or --rate and --concurrency.
+    #[arg(long, value_name = "KEY")]
+    limit_key: Option<String>,
+
+    #[command(flatten)]
+    rule: RuleArgs,
+
     /// A label; repeat it for more.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(super) labels: Vec<(String, String)>,
@@ -136,6 +145,11 @@ impl TaskOptions {
         if self.labels.len() > LABELS_MAX {
             return Err(Fault::usage(format!("a task takes up to {LABELS_MAX} labels")));
         }
+        let fleet = match (&self.limit_key, self.rule.rule()?) {
+            (Some(key), Some(rule)) => vec![Limit::of_key(key, rule).map_err(|unfit| Fault::usage(unfit.to_string()))?],
+            (None, Some(_)) => return Err(Fault::usage("--rate and --concurrency take a --limit-key")),
+            (_, None) => Vec::new(),
+        };
         Ok(Options {
             retry: self.retry.clone().unwrap_or_default(),
             limits: Wish {
@@ -146,6 +160,8 @@ impl TaskOptions {
             },
             expires: None,
             idempotency_key: self.idempotency_key.clone(),
+            limit_key: self.limit_key.clone(),
+            fleet,
             labels: self.labels.iter().cloned().collect(),
         })
     }
@@ -190,7 +206,7 @@ mod tests {
                     --label a=1 --label b=2";
         let submit = parse(&args.split(' ').filter(|arg| !arg.is_empty()).collect::<Vec<_>>()).unwrap();
         let (signature, place) = submit.signature(Timestamp::from_millis(1_000)).unwrap();
-        let Options { retry, limits, expires, idempotency_key, labels } = signature.options;
+        let Options { retry, limits, expires, idempotency_key, labels, .. } = signature.options;
         assert_eq!((place.queue.as_str(), retry.attempts), ("q", 4));
         assert_eq!(limits.fuel, Some(FuelWish::Off(Off::Off)));
         assert_eq!((limits.memory_bytes, limits.attempt_timeout_ms), (Some(9), Some(60_000)));

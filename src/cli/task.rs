@@ -132,9 +132,17 @@ impl ResultArgs {
                     &json!({"id": id, "state": state, "next": next, "failure": failure, "host": snapshot.host}),
                 )
             }
-            _ if self.json => output::json(&json!({"id": id, "state": state, "host": snapshot.host})),
+            _ if self.json => {
+                let mut whole = json!({"id": id, "state": state, "host": snapshot.host});
+                if let Some(limit) = snapshot.waits_for {
+                    whole["waits_for"] = limit.into();
+                }
+                output::json(&whole)
+            }
             _ => {
-                let place = snapshot.host.map(|host| format!(" on {host}")).unwrap_or_default();
+                let waits = snapshot.waits_for.map(|limit| format!(" and waits for the limit of {limit}"));
+                let host = snapshot.host.map(|host| format!(" on {host}"));
+                let place = waits.or(host).unwrap_or_default();
                 let fault = Fault::platform(format!("{state}: the task has not ended{place}"));
                 Err(fault.hint(format!("wait for it with `lovage result {id} --wait`")))
             }

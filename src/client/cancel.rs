@@ -11,7 +11,7 @@ use crate::model::lifecycle::{End, Record, Settled, Usage};
 use crate::model::{TaskId, TaskKey};
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::TaskMessage;
-use crate::protocol::{Headers, subject};
+use crate::protocol::{Headers, limit, subject};
 use crate::store::{kept, records};
 
 /// How often a cancel tries again when the task's record changes under it.
@@ -81,7 +81,7 @@ impl Client {
         for _ in 0..LOOKS_MAX {
             let before = all.tasks;
             let tenant = &self.tenant;
-            for place in ["sched", "fire", "task"] {
+            for place in ["line", "sched", "fire", "task"] {
                 let ids = self.labelled(&format!("lvg.{tenant}.{place}.>"), labels).await?;
                 let mut cancels = stream::iter(&ids).map(|id| self.cancel(id)).buffer_unordered(CANCELLED_AT_ONCE);
                 while let Some(cancelled) = cancels.next().await {
@@ -117,6 +117,10 @@ impl Client {
             let id = match TaskSubject::read(&message.subject) {
                 Some(TaskSubject { key: TaskKey::Single(id), .. }) => Some(id),
                 Some(_) => None,
+                None if let Some((_, task)) = limit::read_line(&message.subject) => match task.key {
+                    TaskKey::Single(id) => Some(id),
+                    TaskKey::Step(_) => None,
+                },
                 None => message.subject.split_once(".sched.").and_then(|(_, id)| id.parse().ok()),
             };
             let Ok(task) = TaskMessage::decode(&message.headers, &message.payload) else { continue };
@@ -131,6 +135,7 @@ impl Client {
     /// What is left of a cancelled task. Hosts would drop it anyway: this is tidiness, and stops a guest that runs.
     async fn clean_up(&self, id: &TaskId) -> Result<(), Error> {
         for waiting in [
+            limit::line_anywhere(&self.tenant, id),
             subject::schedule(&self.tenant, id),
             subject::fire_anywhere(&self.tenant, id),
             subject::task_anywhere(&self.tenant, id),

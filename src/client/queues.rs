@@ -9,9 +9,9 @@ use super::{Client, Error, NOTE_LEN_MAX};
 use crate::broker::{self, Message, Publish, Start as From};
 use crate::model::schedule::Paused;
 use crate::model::{Queue, TaskId, TaskKey};
-use crate::protocol::Stream;
 use crate::protocol::queue::{QueueRecord, RECORD_VERSION, all, of_consumer, subject};
 use crate::protocol::subject::{TaskSubject, queue_tasks};
+use crate::protocol::{Stream, limit};
 
 /// How often a change is tried again when others change the queue at the same time.
 const TRIES_MAX: u32 = 16;
@@ -128,14 +128,14 @@ impl Client {
         self.change_queue(queue, |record| record.paused = None).await
     }
 
-    async fn change_queue(&self, queue: &Queue, change: impl Fn(&mut QueueRecord)) -> Result<(), Error> {
+    pub(super) async fn change_queue(&self, queue: &Queue, change: impl Fn(&mut QueueRecord)) -> Result<(), Error> {
         let subject = subject(&self.tenant, queue);
         for _ in 0..TRIES_MAX {
             let last = self.broker.streams.last(&subject).await?;
             let mut record = match &last {
                 Some(message) => QueueRecord::decode(&message.payload)
                     .map_err(|rejection| Error::Unreadable { subject: subject.clone(), rejection })?,
-                None => QueueRecord { v: RECORD_VERSION, queue: queue.clone(), paused: None },
+                None => QueueRecord { v: RECORD_VERSION, queue: queue.clone(), paused: None, limit: None },
             };
             change(&mut record);
             let expect = Some(last.map_or(0, |message| message.sequence));
@@ -154,9 +154,15 @@ impl Client {
     /// What the broker fails with.
     pub async fn purge_queue(&self, queue: &Queue) -> Result<Purged, Error> {
         let tasks = self.broker.streams.read(&queue_tasks(&self.tenant, queue), From::Sequence(1), false).await?;
+        let waiting = limit::line_of_queue(&self.tenant, queue);
+        let waiting = self.broker.streams.read(&waiting, From::Sequence(1), false).await?;
         let mut purged = Purged::default();
-        let key = |message: Message| TaskSubject::read(&message.subject).map(|subject| subject.key);
-        let mut keys = tasks.map_ok(key).fuse().boxed();
+        let of_line = |subject: &str| limit::read_line(subject).map(|(_, task)| task);
+        let key = |message: Message| {
+            TaskSubject::read(&message.subject).or_else(|| of_line(&message.subject)).map(|subject| subject.key)
+        };
+        // Those that wait for a limit first: they may be queued meanwhile, and not the other way round before they were handed out.
+        let mut keys = waiting.chain(tasks).map_ok(key).fuse().boxed();
         loop {
             let mut ids: Vec<TaskId> = Vec::new();
             while ids.len() < CANCELLED_AT_ONCE

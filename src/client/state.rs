@@ -11,7 +11,10 @@ use crate::broker::{Message, Start};
 use crate::model::lifecycle::{Record, State};
 use crate::model::{HostId, TaskId};
 use crate::protocol::note::LogLine;
-use crate::protocol::subject;
+use crate::protocol::{limit, subject};
+
+/// How often a task is looked for in all places before it is said that there is none.
+const LOOKS_MAX: u32 = 4;
 
 /// How long hosts have to say that they run a task.
 const FIND_PATIENCE: Duration = Duration::from_millis(200);
@@ -25,6 +28,8 @@ pub struct Snapshot {
     pub record: Option<Record>,
     /// The host that runs it.
     pub host: Option<HostId>,
+    /// The limit across the fleet that it waits for.
+    pub waits_for: Option<String>,
 }
 
 impl Client {
@@ -33,9 +38,9 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] for an id that is not known, and what the broker fails with.
     pub async fn state(&self, id: &TaskId) -> Result<Snapshot, Error> {
-        // A task that moves on between two of the looks can be missed by each of them; it moves forward only, so that a
-        // second look finds it.
-        for _ in 0..2 {
+        // A task that moves on between two of the looks can be missed by each of them. It is always somewhere, and rarely moves
+        // as fast as it is looked for.
+        for _ in 0..LOOKS_MAX {
             if let Some(snapshot) = self.look(id).await? {
                 return Ok(snapshot);
             }
@@ -45,14 +50,18 @@ impl Client {
 
     async fn look(&self, id: &TaskId) -> Result<Option<Snapshot>, Error> {
         let record = self.record(id).await?.map(|stored| stored.record);
-        let ended = |state| Snapshot { state, record: record.clone(), host: None };
+        let ended = |state| Snapshot { state, record: record.clone(), host: None, waits_for: None };
         if let Some(Record::Settled(settled)) = &record {
             return Ok(Some(ended(settled.end.state())));
         }
         if self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await?.is_some() {
             let host = self.host_of(id).await?;
             let state = if host.is_some() { State::Running } else { State::Queued };
-            return Ok(Some(Snapshot { state, record, host }));
+            return Ok(Some(Snapshot { state, record, host, waits_for: None }));
+        }
+        if let Some(message) = self.broker.streams.last(&limit::line_anywhere(&self.tenant, id)).await? {
+            let waits_for = self.limit_of(&message.subject).await?;
+            return Ok(Some(Snapshot { state: State::Scheduled, record, host: None, waits_for }));
         }
         // It may have ended between the two looks.
         if let Some(stored) = self.record(id).await? {
@@ -60,14 +69,21 @@ impl Client {
                 Record::Settled(settled) => settled.end.state(),
                 Record::Retrying { .. } => State::Retrying,
             };
-            return Ok(Some(Snapshot { state, record: Some(stored.record), host: None }));
+            return Ok(Some(Snapshot { state, record: Some(stored.record), host: None, waits_for: None }));
         }
         for waiting in [subject::schedule(&self.tenant, id), subject::fire_anywhere(&self.tenant, id)] {
             if self.broker.streams.last(&waiting).await?.is_some() {
-                return Ok(Some(Snapshot { state: State::Scheduled, record: None, host: None }));
+                return Ok(Some(Snapshot { state: State::Scheduled, record: None, host: None, waits_for: None }));
             }
         }
         Ok(None)
+    }
+
+    /// The name of the limit in whose line a task waits.
+    async fn limit_of(&self, subject: &str) -> Result<Option<String>, Error> {
+        let Some((token, _)) = limit::read_line(subject) else { return Ok(None) };
+        let found = self.broker.streams.last(&limit::record(&self.tenant, &token)).await?;
+        Ok(found.and_then(|message| limit::decode_ledger(&message.payload).ok()).map(|ledger| ledger.limit.name))
     }
 
     async fn host_of(&self, id: &TaskId) -> Result<Option<HostId>, Error> {

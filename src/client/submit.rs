@@ -89,6 +89,7 @@ impl Client {
         place: &Place,
         recheck: bool,
     ) -> Result<Publish, Error> {
+        self.put_under_limits(&mut signature).await?;
         signature.input = self.input(signature.input).await?;
         if let Some(due) = place.due {
             self.check_due(due, &signature)?;

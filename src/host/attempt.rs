@@ -10,10 +10,12 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::catalogue::Loaded;
 use super::commit::{self, Written};
+use super::gate::{Delivered, Start};
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
 use crate::model::lifecycle::{self, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
+use crate::model::limit::Limit;
 use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, TaskId, TaskKey, Timestamp};
 use crate::protocol::Headers;
 use crate::protocol::subject::TaskSubject;
@@ -39,11 +41,14 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
     let work = async {
         let attempt =
             Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
-        match &subject.key {
+        let lines = match &subject.key {
             TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
             TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
-        }
+        };
         finish(lease.as_ref()).await;
+        for limit in lines {
+            shared.desks.turn(&limit).await;
+        }
     };
     let guarded = async {
         tokio::select! {
@@ -107,13 +112,14 @@ pub(super) struct Ran {
 }
 
 impl Attempt<'_> {
-    /// Decides, runs and commits.
-    async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) {
+    /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
+    async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
         let message = match TaskMessage::decode(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
-                return self.end(id, (1, 0), End::Failed(failure), (headers, payload)).await;
+                self.end(id, (1, 0), End::Failed(failure), (headers, payload)).await;
+                return Vec::new();
             }
         };
         let mut seen = Seen {
@@ -129,7 +135,15 @@ impl Attempt<'_> {
         let record = if seen.needs_record() { self.record(id).await } else { None };
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
         let now = self.shared.broker.clock.now();
-        match lifecycle::on_delivery(&seen, record.as_ref().map(|stored| &stored.record), now) {
+        let limits = self.limits(&message.signature.options.fleet);
+        let verdict = lifecycle::on_delivery(&seen, record.as_ref().map(|stored| &stored.record), now);
+        match verdict {
+            Verdict::Run => {
+                if let Start::Parked(lines) = self.start(&limits, Delivered { headers, payload }).await {
+                    return lines;
+                }
+                self.run(id, &message, expected).await;
+            }
             Verdict::Drop => {
                 debug!("dropped a delivery of a task that has ended");
                 // Whoever committed its failure may have died before the letter was kept.
@@ -139,8 +153,8 @@ impl Attempt<'_> {
             }
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
             Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end, (headers, payload)).await,
-            Verdict::Run => self.run(id, &message, expected).await,
         }
+        self.leave(limits).await
     }
 
     pub(super) async fn handed_back(&self) -> u64 {

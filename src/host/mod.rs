@@ -5,6 +5,7 @@
 //! | `lane` | one queue: slots, deliveries, drain |
 //! | `pauses` | which queues are paused |
 //! | `attempt` | one delivery, from its message to its acknowledgement |
+//! | `gate` | limits across the fleet: whether a delivery may start, or is parked |
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
@@ -18,6 +19,7 @@
 mod attempt;
 mod catalogue;
 mod commit;
+mod gate;
 mod lane;
 mod notes;
 mod pauses;
@@ -35,6 +37,7 @@ use crate::model::{HostId, Limits, Queue, Tenant};
 use crate::protocol::queue::consumer_name;
 use crate::protocol::{Stream, subject};
 use crate::sandbox::Sandbox;
+use crate::store::limits::Desks;
 use crate::telemetry::Metrics;
 
 /// The lease of a delivery: long enough for a broker's failover (7.5 s seen), short enough to run elsewhere within 30 s.
@@ -107,6 +110,7 @@ struct Shared {
     catalogue: catalogue::Catalogue,
     running: running::Running,
     pauses: pauses::Pauses,
+    desks: Desks,
     metrics: Metrics,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
@@ -133,6 +137,7 @@ impl Host {
             catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
             running: running::Running::default(),
             pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
+            desks: Desks::new(broker.clone(), config.tenant.clone()),
             hand_back: CancellationToken::new(),
             config,
             broker,

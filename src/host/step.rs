@@ -5,9 +5,11 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::attempt::{Attempt, Ran};
+use super::gate::{Delivered, Start};
 use crate::broker::Publish;
 use crate::broker::patience::Patience;
 use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
+use crate::model::limit::Limit;
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
 use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
@@ -17,12 +19,13 @@ use crate::sandbox::{self, Cancel};
 use crate::store::values;
 
 impl Attempt<'_> {
-    /// Decides, runs and commits.
-    pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) {
+    /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
+    pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
         let mut message = match TaskMessage::decode(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
-                return self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;
+                self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;
+                return Vec::new();
             }
         };
         // The subject is what the broker held unique; a header is what somebody wrote.
@@ -40,15 +43,20 @@ impl Attempt<'_> {
         let cancel = Cancel::default();
         let entry = self.shared.running.enter(self.subject, cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
+        let limits = self.limits(&message.signature.options.fleet);
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
             Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),
             Verdict::Fail(failure) => self.fail_step(step, failure).await,
             Verdict::Run => {
+                if let Start::Parked(lines) = self.start(&limits, Delivered { headers, payload }).await {
+                    return lines;
+                }
                 let ran = self.invoke(&message, &cancel).await;
                 drop(entry);
                 self.commit_ran(step, ran).await;
             }
         }
+        self.leave(limits).await
     }
 
     /// What the journal says, by its leader.

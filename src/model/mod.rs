@@ -8,6 +8,7 @@ pub mod digest;
 pub mod key;
 pub mod level;
 pub mod lifecycle;
+pub mod limit;
 pub mod limits;
 pub mod module;
 pub mod name;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::limit::{Rate, Rule};
 use super::limits::Wish;
 use super::{Digest, ModuleName, TaskName, Timestamp, Version};
 
@@ -58,12 +59,41 @@ pub struct Manifest {
     pub args: Option<Vec<String>>,
     /// Default limits of every task.
     pub limits: Wish,
+    /// Limits across the fleet, by task.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub fleet: BTreeMap<TaskName, Declared>,
     /// The program that the command interprets: the last argument of every task, as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,
     /// Whether stdout of the sole key `$flow` is a flow that takes the task's place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub flows: bool,
+}
+
+/// How many calls of a task start and run, over all hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Declared {
+    /// How often they start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// How many may start at once after a while without any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// How many run at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// A template over the input: only calls with the same key share the limit. Without one, all calls do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+}
+
+impl Declared {
+    /// What the limit allows.
+    #[must_use]
+    pub const fn rule(&self) -> Rule {
+        Rule { rate: self.rate, burst: self.burst, concurrency: self.concurrency }
+    }
 }
 
 /// One task that a manifest names.

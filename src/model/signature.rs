@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::limit::Limit;
 use super::limits::Wish;
 use super::{Policy, TaskRef, Timestamp, Value};
 
@@ -33,6 +34,10 @@ pub struct Options {
     pub expires: Option<Timestamp>,
     /// The same for every attempt and delivery; the task's id where there is none.
     pub idempotency_key: Option<String>,
+    /// The key of the limit that its task declares, in place of the declared one.
+    pub limit_key: Option<String>,
+    /// The limits across the fleet that it is under, but its queue's.
+    pub fleet: Vec<Limit>,
     /// For people and searches.
     pub labels: BTreeMap<String, String>,
 }

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod dead;
 pub mod flow;
 pub mod headers;
+pub mod limit;
 pub mod module;
 pub mod note;
 pub mod once;

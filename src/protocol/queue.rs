@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{Rejection, versioned};
+use crate::model::limit::Rule;
 use crate::model::schedule::Paused;
 use crate::model::{Queue, Tenant};
 
@@ -20,6 +21,9 @@ pub struct QueueRecord {
     /// Whether hosts take nothing from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<Paused>,
+    /// How many of its tasks start and run, over all hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<Rule>,
 }
 
 impl QueueRecord {
@@ -70,12 +74,14 @@ mod tests {
     #[test]
     fn a_record_has_a_golden_form() {
         let paused = Some(Paused { since: Timestamp::from_millis(4), note: "disk".to_owned() });
-        let record = QueueRecord { v: 1, queue: "images".parse().unwrap(), paused };
+        let record = QueueRecord { v: 1, queue: "images".parse().unwrap(), paused, limit: None };
         let golden = r#"{"v":1,"queue":"images","paused":{"since":4,"note":"disk"}}"#;
         assert_eq!(record.encode(), golden);
         assert_eq!(QueueRecord::decode(&Bytes::from_static(golden.as_bytes())), Ok(record));
         assert!(QueueRecord::decode(&Bytes::from_static(br#"{"v":2}"#)).unwrap_err().to_string().contains("update it"));
-        let open = QueueRecord { v: 1, queue: "q".parse().unwrap(), paused: None };
+        let limit = Some(Rule { concurrency: Some(5), ..Rule::default() });
+        let open = QueueRecord { v: 1, queue: "q".parse().unwrap(), paused: None, limit };
+        assert_eq!(open.encode(), r#"{"v":1,"queue":"q","limit":{"concurrency":5}}"#);
         assert_eq!(QueueRecord::decode(&open.encode()), Ok(open));
     }
 

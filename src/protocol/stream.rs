@@ -59,6 +59,8 @@ pub enum Stream {
     Batch,
     /// What operators have decided of queues: `lvg.*.queue.>`.
     Queue,
+    /// Limits across the fleet, and the tasks that wait under them: `lvg.*.limit.>` and `lvg.*.line.>`.
+    Limit,
     /// Idempotency keys, and how the tasks that were submitted under them ended: `lvg.*.once.>` and `lvg.*.kept.>`.
     Once,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
@@ -119,7 +121,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once, Self::Limit])
             .chain(runs)
             .collect()
     }
@@ -148,6 +150,7 @@ impl Stream {
             "dead" => Some(Self::Dead),
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
+            "limit" | "line" => Some(Self::Limit),
             "once" | "kept" => Some(Self::Once),
             "schedule" => Some(Self::Recurring),
             _ => None,
@@ -170,6 +173,7 @@ impl Stream {
             Self::Dead => "LVG_DEAD".to_owned(),
             Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
+            Self::Limit => "LVG_LIMIT".to_owned(),
             Self::Once => "LVG_ONCE".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
@@ -223,6 +227,7 @@ impl Stream {
                 ..Rules::history()
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
+            Self::Limit => Rules { subjects: below(&["limit", "line"]), ..Rules::current() },
             // Each message has a time to live of thirty days at most.
             Self::Once => Rules { subjects: below(&["once", "kept"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Headers, Rejection};
+use super::{Headers, Rejection, limit};
 use crate::model::datum::Elsewhere;
 use crate::model::limits::{FuelWish, Off, Wish};
 use crate::model::retry::ATTEMPTS_MAX;
@@ -33,6 +33,9 @@ pub const ATTEMPT_TIMEOUT: &str = "Lovage-Attempt-Timeout";
 pub const EXPIRES: &str = "Lovage-Expires";
 /// The same for every attempt and delivery of the task.
 pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
+/// The key of the limit that the task declares, in place of the declared one: who submits puts the limit itself into
+/// [`LIMITS`](limit::LIMITS).
+pub const LIMIT_KEY: &str = "Lovage-Limit-Key";
 /// `key=value`, separated by commas.
 pub const LABELS: &str = "Lovage-Labels";
 /// `sha256:<digest> <size>`: the input (or output) is in the object store and the body is empty.
@@ -178,7 +181,7 @@ pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
-    let Options { retry, limits, expires, idempotency_key, labels } = options;
+    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels } = options;
     if *retry != Policy::default() {
         let text = if *retry == Policy::of_attempts(retry.attempts) {
             retry.attempts.to_string()
@@ -204,6 +207,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
     if let Some(key) = idempotency_key {
         headers.set(IDEMPOTENCY_KEY, key);
     }
+    if let Some(key) = limit_key {
+        headers.set(LIMIT_KEY, key);
+    }
+    limit::encode(fleet, headers);
     if !labels.is_empty() {
         let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         headers.set(LABELS, pairs.join(","));
@@ -242,6 +249,8 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
         limits: Wish { fuel, memory_bytes: parsed(headers, MEMORY)?, attempt_timeout_ms, output_bytes: None },
         expires: parsed::<Timestamp>(headers, EXPIRES)?,
         idempotency_key,
+        limit_key: headers.value(LIMIT_KEY).map(str::to_owned),
+        fleet: limit::decode(headers)?,
         labels,
     })
 }
@@ -277,6 +286,7 @@ pub(super) fn decode_value(headers: &Headers, body: &Bytes) -> Result<Value, Rej
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::limit::{Limit, Rule};
     use proptest::prelude::*;
 
     fn bare() -> Headers {
@@ -304,6 +314,8 @@ mod tests {
             },
             expires: Some(Timestamp::from_millis(1_000)),
             idempotency_key: Some("k".into()),
+            limit_key: Some("k".into()),
+            fleet: vec![Limit::of_key("k", Rule { concurrency: Some(2), ..Rule::default() }).unwrap()],
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
         };
         let message = TaskMessage {

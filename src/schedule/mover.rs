@@ -13,15 +13,19 @@ use tracing::{debug, info, warn};
 
 use crate::broker::patience::Patience;
 use crate::broker::{Broker, Consumer, Deliveries, Delivery, Error, Publish};
-use crate::protocol::Stream;
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{ATTEMPT, RECHECK};
+use crate::protocol::{Stream, limit};
+use crate::store::limits;
 
 /// How long a fired message belongs to the mover that has it: moving takes a millisecond.
 const LEASE: Duration = Duration::from_secs(5);
 
 /// How soon a message is tried again whose task is still in its queue, or whose queue is full.
 const OCCUPIED_WAIT: Duration = Duration::from_millis(500);
+
+/// How soon the line of a limit is looked after again that could not be.
+const TROUBLE_WAIT: Duration = Duration::from_secs(5);
 
 /// Messages that one mover has in hand.
 const IN_HAND_MAX: usize = 64;
@@ -90,6 +94,17 @@ impl Mover {
 /// Carries one fired message to its queue; what fails is left to the lease or handed back.
 async fn carry(broker: &Broker, delivery: Delivery) {
     let subject = &delivery.message.subject;
+    if let Some((tenant, token)) = limit::read_ring(subject) {
+        // The line is looked after, and the next bell set, before this one is gone.
+        let done = match limits::turn(broker, &tenant, &token).await {
+            Ok(()) => delivery.lease.finish().await,
+            Err(error) => {
+                warn!(%error, %tenant, token, "failed to look after the line of a limit, trying again");
+                delivery.lease.hand_back(TROUBLE_WAIT).await
+            }
+        };
+        return drop(done);
+    }
     let Some(task) = TaskSubject::read(subject) else {
         warn!(%subject, "dropped a fired message whose subject names no task");
         return drop(delivery.lease.finish().await);

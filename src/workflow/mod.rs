@@ -4,6 +4,7 @@ pub mod effect;
 pub mod expression;
 pub mod flow;
 pub mod journal;
+pub mod limited;
 pub mod plan;
 mod state;
 pub mod timer;

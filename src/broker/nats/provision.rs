@@ -111,6 +111,7 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Queue
         | Stream::Batch
         | Stream::Once
+        | Stream::Limit
         | Stream::Recurring
         | Stream::Coordination => rules.messages_max,
     };

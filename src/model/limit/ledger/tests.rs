@@ -1,0 +1,228 @@
+//! Tables of a ledger's decisions, and a small world of tasks that ask, wait, die and leave in any order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_000_000);
+
+fn ledger(rate: Option<&str>, concurrency: Option<u32>) -> Ledger {
+    let rule = Rule { rate: rate.map(|rate| rate.parse().unwrap()), burst: None, concurrency };
+    Ledger::new(Limit { name: "task m/t".to_owned(), rule })
+}
+
+fn names(tasks: &[&str]) -> Vec<String> {
+    tasks.iter().map(|task| (*task).to_owned()).collect()
+}
+
+#[test]
+fn a_place_is_held_until_its_task_leaves_and_asking_again_changes_nothing() {
+    let mut ledger = ledger(None, Some(2));
+    assert_eq!(
+        [ledger.ask("a", NOW), ledger.ask("b", NOW), ledger.ask("c", NOW)],
+        [Answer::Go, Answer::Go, Answer::Wait]
+    );
+    assert_eq!(ledger.ask("a", NOW), Answer::Go, "its host died, and it was delivered again");
+    assert_eq!(ledger.places.len(), 2);
+    ledger.leave("a");
+    assert_eq!(ledger.ask("c", NOW), Answer::Go);
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait() {
+    let mut ledger = ledger(None, Some(1));
+    ledger.ask("a", NOW);
+    assert!(ledger.waits(NOW), "a bell is set");
+    assert!(!ledger.waits(NOW), "once");
+    ledger.leave("a");
+    assert_eq!(ledger.ask("late", NOW), Answer::Wait);
+    assert_eq!(ledger.invite(&names(&["b", "c"]), true, NOW), ["b"]);
+    assert!(ledger.waiting && ledger.bell.is_some());
+    assert_eq!((ledger.ask("b", NOW), ledger.ask("c", NOW)), (Answer::Go, Answer::Wait));
+    ledger.leave("b");
+    assert_eq!(ledger.invite(&names(&["c"]), true, NOW), ["c"]);
+    assert!(!ledger.waiting && ledger.bell.is_none());
+}
+
+#[test]
+fn an_invitation_that_was_lost_is_sent_again() {
+    let mut ledger = ledger(None, Some(1));
+    assert_eq!(ledger.invite(&names(&["a", "b"]), true, NOW), ["a"]);
+    assert_eq!(ledger.invite(&names(&["a", "b"]), true, NOW), ["a"]);
+    assert_eq!(ledger.places.len(), 1);
+}
+
+#[test]
+fn a_lost_bell_is_set_again() {
+    let mut ledger = ledger(None, Some(1));
+    ledger.ask("a", NOW);
+    assert!(ledger.waits(NOW));
+    let bell = ledger.bell.unwrap();
+    assert_eq!(bell, NOW.after(NET));
+    assert!(!ledger.waits(bell.after(Duration::from_millis(500))), "it is only late");
+    assert!(ledger.waits(bell.after(BELL_LOST)));
+}
+
+#[test]
+fn a_bell_that_rang_is_followed_by_another() {
+    let mut ledger = ledger(None, Some(1));
+    ledger.ask("a", NOW);
+    ledger.waits(NOW);
+    let rang = NOW.after(NET);
+    ledger.rang(NOW);
+    assert_eq!(ledger.bell, Some(rang), "not yet");
+    ledger.rang(rang);
+    assert!(ledger.waits(rang));
+    assert_eq!(ledger.bell, Some(rang.after(NET)));
+    ledger.soon(rang);
+    assert_eq!(ledger.bell, Some(rang.after(SOON)));
+}
+
+#[test]
+fn a_rate_invites_as_many_as_may_start_and_tells_when_the_next_may() {
+    let mut ledger = ledger(Some("10/s"), None);
+    assert_eq!((ledger.ask("a", NOW), ledger.ask("b", NOW)), (Answer::Go, Answer::Wait));
+    assert!(ledger.waits(NOW));
+    assert_eq!(ledger.bell, Some(NOW.after(BELL_MIN)));
+    let later = NOW.after(Duration::from_millis(100));
+    let invited = ledger.invite(&names(&["b", "c", "d", "e", "f"]), true, later);
+    assert_eq!(invited, ["b", "c", "d", "e"], "one for now, three for the lateness of timers");
+    assert_eq!(ledger.invitations(later), 0, "the invited count until they start");
+    for task in invited {
+        assert_eq!(ledger.ask(&task, later), Answer::Go, "{task}");
+    }
+    assert!(ledger.places.is_empty(), "a rate holds nobody");
+}
+
+#[test]
+fn who_comes_too_early_keeps_its_place() {
+    let mut ledger = ledger(Some("1/m"), None);
+    ledger.ask("a", NOW);
+    ledger.places.push(Place { task: "b".to_owned(), since: NOW, started: false });
+    let Answer::Later(at) = ledger.ask("b", NOW) else { panic!("it is too early") };
+    assert_eq!(at, NOW.after(Duration::from_millis(59_700)));
+    assert_eq!(ledger.ask("b", at), Answer::Go);
+}
+
+#[test]
+fn a_place_whose_task_is_gone_is_free_again() {
+    let mut ledger = ledger(None, Some(2));
+    ledger.ask("a", NOW);
+    ledger.ask("b", NOW.after(Duration::from_secs(5)));
+    let later = NOW.after(BELIEVED_FOR + Duration::from_millis(1));
+    assert_eq!(ledger.doubtful(later, 8), ["a"]);
+    ledger.looked("a", false, later);
+    assert_eq!(ledger.ask("c", later), Answer::Go);
+    let later = later.after(BELIEVED_FOR * 2);
+    assert_eq!(ledger.doubtful(later, 1), ["b"]);
+    ledger.looked("b", true, later);
+    assert_eq!(ledger.doubtful(later, 8), ["c"]);
+}
+
+#[test]
+fn only_a_ledger_that_says_nothing_goes() {
+    let mut limited = ledger(Some("1/m"), Some(1));
+    limited.ask("a", NOW);
+    assert_eq!(limited.keep_for(NOW), None);
+    limited.leave("a");
+    assert_eq!(limited.keep_for(NOW), Some(Duration::from_secs(120)));
+    limited.waits(NOW);
+    assert_eq!(limited.keep_for(NOW), None);
+}
+
+/// A world of some tasks under one limit, driven by random steps.
+struct World {
+    ledger: Ledger,
+    line: Vec<String>,
+    /// Invited, on their way to a host; also those that came too early.
+    queued: Vec<String>,
+    running: Vec<String>,
+    starts: Vec<(i64, String)>,
+    now: Timestamp,
+    next: u32,
+}
+
+impl World {
+    fn deliver(&mut self, task: String) {
+        match self.ledger.ask(&task, self.now) {
+            Answer::Go => {
+                self.starts.push((self.now.as_millis(), task.clone()));
+                self.running.push(task);
+            }
+            Answer::Wait => {
+                self.line.push(task);
+                self.ledger.waits(self.now);
+            }
+            Answer::Later(_) => self.queued.push(task),
+        }
+    }
+
+    fn ring(&mut self) {
+        for task in self.ledger.invite(&self.line.clone(), true, self.now) {
+            self.line.retain(|waiting| *waiting != task);
+            self.queued.push(task);
+        }
+        if self.ledger.waiting {
+            self.ledger.waits(self.now);
+        }
+    }
+
+    fn step(&mut self, choice: u8, millis: i64) {
+        self.now = Timestamp::from_millis(self.now.as_millis() + millis);
+        match choice % 5 {
+            0 | 1 => {
+                self.next += 1;
+                self.deliver(format!("t{:04}", self.next));
+            }
+            2 if !self.running.is_empty() => {
+                let task = self.running.remove(usize::from(choice) % self.running.len());
+                self.ledger.leave(&task);
+            }
+            3 => self.ring(),
+            _ if !self.queued.is_empty() => {
+                let task = self.queued.remove(0);
+                self.deliver(task);
+            }
+            _ => {}
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_lost_nothing_runs_twice_and_no_bound_is_passed(
+        steps in proptest::collection::vec((any::<u8>(), 0_i64..200), 1..400),
+        concurrency in proptest::option::of(1_u32..5),
+        rate in proptest::option::of(1_u32..50),
+    ) {
+        let rate = rate.map(|rate| format!("{rate}/s"));
+        let ledger = ledger(rate.as_deref(), concurrency);
+        let mut world =
+            World { ledger, line: vec![], queued: vec![], running: vec![], starts: vec![], now: NOW, next: 0 };
+        let check = |world: &World| {
+            let most = concurrency.map_or(usize::MAX, |most| most as usize);
+            world.running.len() <= most && (world.line.is_empty() || world.ledger.waiting && world.ledger.bell.is_some())
+        };
+        for (choice, millis) in steps {
+            world.step(choice, millis);
+            prop_assert!(check(&world), "{:?}", world.ledger);
+        }
+        // All that wait come to their turn.
+        for _ in 0..2_000 {
+            world.step(3, 200);
+            while let Some(task) = world.queued.pop() {
+                world.deliver(task);
+                if world.queued.len() > 4 { break; }
+            }
+            while let Some(task) = world.running.pop() {
+                world.ledger.leave(&task);
+            }
+            if world.line.is_empty() && world.queued.is_empty() { break; }
+        }
+        prop_assert!(world.line.is_empty() && world.queued.is_empty(), "{:?}", world.ledger);
+        let mut ran: Vec<&String> = world.starts.iter().map(|(_, task)| task).collect();
+        ran.sort_unstable();
+        let all: Vec<String> = (1..=world.next).map(|n| format!("t{n:04}")).collect();
+        prop_assert!(ran.iter().map(|task| task.as_str()).eq(all.iter().map(String::as_str)), "once each");
+    }
+}
