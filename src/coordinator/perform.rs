@@ -15,7 +15,7 @@ use crate::broker::{Error, Publish, Schedule};
 use crate::model::datum::Elsewhere;
 use crate::model::step_life::StepEnd;
 use crate::model::{Datum, Failure, Kind, RunId, StepAttempt, StepId, Tenant, Timestamp};
-use crate::protocol::{Headers, subject};
+use crate::protocol::{Headers, limit, subject};
 use crate::store::journal::{self, Written};
 use crate::store::run_values;
 use crate::store::values::Missing;
@@ -254,6 +254,7 @@ impl Performer {
             self.tell(&run, step, generation, end).await;
         }
         self.purge(subject::run_timers(&self.tenant, &self.run)).await;
+        self.purge(limit::run_lines_anywhere(&self.tenant, &self.run)).await;
         self.purge(subject::run_tasks_anywhere(&self.tenant, &self.run)).await;
     }
 

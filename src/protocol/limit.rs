@@ -9,7 +9,7 @@ use super::subject::TaskSubject;
 use super::{Headers, Rejection, versioned};
 use crate::model::limit::ledger::{LEDGER_VERSION, Ledger};
 use crate::model::limit::{LIMITS_MAX, Limit};
-use crate::model::{TaskKey, Tenant};
+use crate::model::{Queue, RunId, TaskKey, Tenant};
 
 /// The limits that a task is under, as JSON: `[{"name":"task m/t","rule":{"rate":"10/s","burst":5,"concurrency":3}}]`. It takes
 /// them in this order.
@@ -88,7 +88,7 @@ pub fn line_of(tenant: &Tenant, token: &str) -> String {
 
 /// `lvg.<t>.line.*.<queue>.>`: all tasks of a queue that wait under any limit.
 #[must_use]
-pub fn line_of_queue(tenant: &Tenant, queue: &crate::model::Queue) -> String {
+pub fn line_of_queue(tenant: &Tenant, queue: &Queue) -> String {
     format!("lvg.{tenant}.line.*.{queue}.>")
 }
 
@@ -96,6 +96,12 @@ pub fn line_of_queue(tenant: &Tenant, queue: &crate::model::Queue) -> String {
 #[must_use]
 pub fn line_anywhere(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.line.*.*.*.{}", key.into())
+}
+
+/// `lvg.<t>.line.*.*.*.<run>.>`: all attempts of a run's steps that wait under limits.
+#[must_use]
+pub fn run_lines_anywhere(tenant: &Tenant, run: &RunId) -> String {
+    format!("lvg.{tenant}.line.*.*.*.{run}.>")
 }
 
 /// Reads the subject of a waiting task: the token of its limit, and where it waits to be queued.

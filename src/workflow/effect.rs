@@ -102,6 +102,8 @@ pub struct Dispatch {
     pub expires: Option<Timestamp>,
     /// The same for every attempt; `<run>/<step>` where there is none.
     pub idempotency_key: Option<String>,
+    /// The key of the limit that its task declares, in place of the declared one.
+    pub limit_key: Option<String>,
     /// A compensation: immune to the run's cancel.
     pub shielded: bool,
     /// The run's retries before it.

@@ -6,17 +6,20 @@ use super::{Performed, Performer, insist};
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Publish};
 use crate::model::lifecycle::Usage;
+use crate::model::limit::Limit;
 use crate::model::limits::Wish;
 use crate::model::outcome::VALUE_INLINE_MAX;
 use crate::model::signature::Options;
 use crate::model::step_life::{StepEnd, StepOutcome};
-use crate::model::{Datum, Failure, Kind, Queue, Signature, StepAttempt, Value};
+use crate::model::{Datum, Failure, Kind, Queue, Signature, StepAttempt, TaskRef, Value};
 use crate::protocol::step;
 use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject};
 use crate::protocol::task::{self, Form, TaskMessage};
+use crate::store::catalogue::Unresolved;
 use crate::store::run_values;
 use crate::store::values::Missing;
 use crate::workflow::effect::Dispatch;
+use crate::workflow::limited;
 
 impl Performer {
     /// Queues an attempt. A full queue is told; a queued attempt is not queued again.
@@ -29,7 +32,14 @@ impl Performer {
                 return Performed::Done;
             }
         };
-        let publish = self.task(dispatch, input, form, recheck);
+        let fleet = match self.limits(dispatch).await {
+            Ok(limit) => limit.into_iter().collect(),
+            Err(failure) => {
+                self.fail(dispatch, failure).await;
+                return Performed::Done;
+            }
+        };
+        let publish = self.task(dispatch, (input, form), fleet, recheck);
         let mut patience = Patience::default();
         loop {
             match self.shared.broker.streams.publish(publish.clone()).await {
@@ -62,7 +72,32 @@ impl Performer {
         }
     }
 
-    fn task(&self, dispatch: &Dispatch, input: Value, form: Form, recheck: bool) -> Publish {
+    /// The limit that the task declares, with the key of this call.
+    async fn limits(&self, dispatch: &Dispatch) -> Result<Option<Limit>, Failure> {
+        let TaskRef { module, task, version } = &dispatch.task;
+        let mut patience = Patience::default();
+        let record = loop {
+            match self.shared.catalogue.module(&self.tenant, module, version.as_ref()).await {
+                Ok(record) => break record,
+                Err(Unresolved::Broker(error)) if error.is_transient() => patience.wait().await,
+                // The host that takes the task up says what is wrong.
+                Err(_) => return Ok(None),
+            }
+        };
+        let Some(declared) = record.manifest.fleet.get(task) else { return Ok(None) };
+        let given = dispatch.limit_key.as_deref();
+        let bad = |error: &dyn std::fmt::Display| Failure::new(Kind::BadExpression, error.to_string());
+        let input = if limited::looks_at_input(declared, given) {
+            let whole = || run_values::whole(&self.shared.broker, &self.tenant, &self.run, &dispatch.input);
+            let whole = insist("read an input", whole).await.map_err(|missing| bad(&missing))?;
+            Datum::parse(&whole).map_err(|error| bad(&error))?
+        } else {
+            Datum::null()
+        };
+        limited::limit(&dispatch.task, declared, given, &input).map(Some).map_err(|error| bad(&error))
+    }
+
+    fn task(&self, dispatch: &Dispatch, (input, form): (Value, Form), fleet: Vec<Limit>, recheck: bool) -> Publish {
         let options = &dispatch.options;
         let timeout = options.attempt_timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let key = StepAttempt { run: self.run.clone(), step: dispatch.step.clone(), attempt: dispatch.attempt };
@@ -85,6 +120,7 @@ impl Performer {
                 },
                 expires: dispatch.expires,
                 idempotency_key: dispatch.idempotency_key.clone(),
+                fleet,
                 labels: options.labels.clone(),
                 ..Options::default()
             },

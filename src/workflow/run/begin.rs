@@ -214,7 +214,8 @@ impl Run {
             None => TaskPhase::Held,
         };
         let delayed = matches!(phase, TaskPhase::Delayed { .. });
-        let work = TaskWork { attempt, before, phase, input: None, idempotency_key: None, expires: None };
+        let work =
+            TaskWork { attempt, before, phase, input: None, idempotency_key: None, limit_key: None, expires: None };
         self.set_work(key, Work::Task(Box::new(work)));
         if delayed {
             self.look_at(key);

@@ -27,6 +27,7 @@ struct Prepared {
     received: Received,
     input: Datum,
     idempotency_key: Option<String>,
+    limit_key: Option<String>,
 }
 
 impl Run {
@@ -156,12 +157,13 @@ impl Run {
         if !matches!(&frame.work, Work::Task(work) if work.input.is_none()) {
             return;
         }
-        let Ok(Ok(Prepared { received, input, idempotency_key })) = self.prepared(frame) else { return };
+        let Ok(Ok(Prepared { received, input, idempotency_key, limit_key })) = self.prepared(frame) else { return };
         let Some(frame) = self.frames.get_mut(&key) else { return };
         frame.received = received;
         if let Work::Task(work) = &mut frame.work {
             work.input = Some(input);
             work.idempotency_key = idempotency_key;
+            work.limit_key = limit_key;
         }
     }
 
@@ -186,14 +188,17 @@ impl Run {
                 format!("the input has {} bytes, more than the {VALUE_BYTES_MAX} that are allowed", input.size());
             return Ok(Err(Failure::new(Kind::Limit, message)));
         }
-        let idempotency_key = match &task.call.idempotency_key {
-            Some(template) => match self.text(frame, template, &about)? {
-                Ok(text) => Some(text),
-                Err(failure) => return Ok(Err(failure)),
-            },
-            None => None,
+        let key = |template: &Option<Template>| -> Whole<Option<String>> {
+            match template {
+                Some(template) => Ok(self.text(frame, template, &about)?.map(Some)),
+                None => Ok(Ok(None)),
+            }
         };
-        Ok(Ok(Prepared { received, input, idempotency_key }))
+        let (idempotency_key, limit_key) = match (key(&task.call.idempotency_key)?, key(&task.call.limit_key)?) {
+            (Ok(idempotency_key), Ok(limit_key)) => (idempotency_key, limit_key),
+            (Err(failure), _) | (_, Err(failure)) => return Ok(Err(failure)),
+        };
+        Ok(Ok(Prepared { received, input, idempotency_key, limit_key }))
     }
 
     /// What was received, and the arguments behind it.
@@ -312,6 +317,7 @@ impl Run {
             options: task.options.clone(),
             expires: work.expires,
             idempotency_key: work.idempotency_key.clone(),
+            limit_key: work.limit_key.clone(),
             shielded: frame.shielded,
             generation: self.generation,
         })))

@@ -118,6 +118,8 @@ pub(super) struct TaskWork {
     pub(super) input: Option<Datum>,
     /// The idempotency key, once it is known.
     pub(super) idempotency_key: Option<String>,
+    /// The limit key, once it is known.
+    pub(super) limit_key: Option<String>,
     /// After this it may not begin any more.
     pub(super) expires: Option<Timestamp>,
 }

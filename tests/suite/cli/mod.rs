@@ -24,6 +24,7 @@ mod exec;
 mod exec_flows;
 mod flows;
 mod guests;
+mod limits;
 mod modules;
 mod new;
 mod once;
