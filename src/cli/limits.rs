@@ -116,10 +116,9 @@ impl Show {
         let (_nats, client) = self.connect.client().await?;
         let (view, waiting) = client.limit(&self.name, SHOWN).await?;
         if self.json {
-            let mut whole = whole(&view);
             let first = waiting.iter().map(|(task, since)| json!({"task": task, "waits": format_duration(*since)}));
-            whole["first"] = first.collect();
-            return output::json(&whole);
+            let first: Vec<Json> = first.collect();
+            return output::json(&json!({"limit": whole(&view), "first": first}));
         }
         let limit = &view.ledger.limit;
         output::line(&format!("{}: {}, {} wait", printable(&limit.name), limit.rule, view.waiting))?;

@@ -133,11 +133,8 @@ impl ResultArgs {
                 )
             }
             _ if self.json => {
-                let mut whole = json!({"id": id, "state": state, "host": snapshot.host});
-                if let Some(limit) = snapshot.waits_for {
-                    whole["waits_for"] = limit.into();
-                }
-                output::json(&whole)
+                let waits = snapshot.waits_for;
+                output::json(&json!({"id": id, "state": state, "host": snapshot.host, "waits_for": waits}))
             }
             _ => {
                 let waits = snapshot.waits_for.map(|limit| format!(" and waits for the limit of {limit}"));

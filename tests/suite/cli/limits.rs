@@ -18,7 +18,7 @@ fn a_task_declares_a_limit_for_each_key_of_its_input_which_steps_obey_too() {
     for id in &ids {
         assert_eq!(cli.settled(id)["state"], "succeeded");
     }
-    let shown = cli.run(&["limits", "show", "task narrow/burn key units-5", "--json"]).json();
+    let shown = cli.run(&["limits", "show", "task narrow/burn key units-5", "--json"]).json()["limit"].clone();
     assert_eq!((&shown["rule"]["concurrency"], &shown["waiting"]), (&1.into(), &0.into()));
     assert!(cli.run(&["limits", "ls"]).output().contains("task narrow/burn key units-5"));
     let flow = dir.path().join("flow.yaml");
@@ -53,7 +53,7 @@ fn a_host_that_is_killed_with_a_place_loses_nothing() {
     let others: Vec<String> = (0..5).map(|n| send("probe/echo", ["0", "1", "2", "3", "4"][n])).collect();
     eventually_there("the others wait", || others.iter().all(|id| cli.state(id) == "scheduled").then_some(()));
     cli.run(&["result", &others[2]]).fails(3, &["waits for the limit of key kill"]);
-    assert_eq!(cli.run(&["limits", "show", "key kill", "--json"]).json()["waiting"], 5);
+    assert_eq!(cli.run(&["limits", "show", "key kill", "--json"]).json()["limit"]["waiting"], 5);
     doomed.kill();
     let _heir = cli.host(&options);
     eventually_there("it runs again", || (cli.state(&first) == "running").then_some(()));
