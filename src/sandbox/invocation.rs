@@ -136,6 +136,8 @@ pub struct Report {
     pub memory_peak_bytes: u64,
     /// From the making of the instance until it is gone; waiting for a slot does not count.
     pub duration: Duration,
+    /// How much of it the invocation had its thread: the rest it waited, for the host or for its turn.
+    pub busy: Duration,
     /// Notes that nobody took in time.
     pub notes_dropped: u64,
 }

@@ -32,6 +32,7 @@ mod slots;
 mod stdio;
 mod task;
 mod trap;
+mod turn;
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "what does not go together is one thing, whatever the kinds of the two"
@@ -135,8 +136,8 @@ impl Sandbox {
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
             let mut store =
                 guest::store(&inner.engine, module.contract(), invocation).map_err(Error::engine("make a store"))?;
-            let ending = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
-            let described = match ending {
+            let driven = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
+            let described = match driven.ending {
                 Ending::Returned(Ok(described)) => Ok(task::descriptions(described)?),
                 Ending::Returned(Err(error)) => Err(trap::failure(&error, store.data()).to_string()),
                 Ending::Deadline | Ending::Cancelled => Err(format!("it takes more than {} s", timeout.as_secs())),
