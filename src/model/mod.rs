@@ -5,6 +5,7 @@
 
 pub mod datum;
 pub mod digest;
+pub mod grants;
 pub mod key;
 pub mod level;
 pub mod lifecycle;

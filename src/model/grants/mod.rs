@@ -1,0 +1,3 @@
+//! What a module may use beyond its input.
+
+pub mod http;
