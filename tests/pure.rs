@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
 use lovage::model::lifecycle::{End, Record, Settled, Usage};
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
@@ -247,8 +248,20 @@ fn description() -> impl Strategy<Value = TaskDescription> {
 fn manifest() -> impl Strategy<Value = Manifest> {
     let args = || option::of(vec(any::<String>(), 0..3));
     let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
-    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), option::of(any::<String>()), wish(), any::<bool>())
-        .prop_map(|(tasks, args, script, limits, flows)| Manifest { tasks, args, limits, script, flows })
+    let tasks = btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3);
+    (tasks, args(), option::of(any::<String>()), wish(), any::<bool>(), grants()).prop_map(
+        |(tasks, args, script, limits, flows, grants)| Manifest { tasks, args, limits, script, flows, grants },
+    )
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    checked(
+        "(kv|blob)=[a-z0-9_-]{1,64}(:r|:rw)?|secret=[a-zA-Z0-9_-]{1,64}|config=[a-z_][a-zA-Z0-9_]{0,63}=.{0,20}|clock|random",
+    )
+}
+
+fn grants() -> impl Strategy<Value = Grants> {
+    vec(grant(), 0..6).prop_map(|all| all.into_iter().fold(Grants::default(), Grants::with))
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {
@@ -369,6 +382,26 @@ proptest! {
     #[test]
     fn a_module_record_reads_back(written in module_record()) {
         prop_assert_eq!(module::decode(&module::encode(&written)), Ok(written));
+    }
+
+    #[test]
+    fn a_grant_reads_back(grant in grant()) {
+        prop_assert_eq!(grant.to_string().parse::<Grant>(), Ok(grant));
+    }
+
+    #[test]
+    fn a_guest_never_gets_what_was_not_granted(granted in grants(), allowed in grants(), which in any::<bool>()) {
+        let kv = Some(if which { Buckets::Named(allowed.kv.clone()) } else { Buckets::All(which) });
+        let all = Allowance { kv, blob: Some(Buckets::Named(allowed.blob.clone())), secrets: Some(which), ..Allowance::default() };
+        let given = Allow { all, ..Allow::default() }.granted(&Tenant::default_tenant(), &granted);
+        for (bucket, access) in &given.kv {
+            prop_assert!(granted.kv[bucket] >= *access && which && allowed.kv[bucket] >= *access);
+        }
+        for (bucket, access) in &given.blob {
+            prop_assert!(granted.blob[bucket] >= *access && allowed.blob[bucket] >= *access);
+        }
+        prop_assert!(given.secrets.is_subset(&granted.secrets) && (which || given.secrets.is_empty()));
+        prop_assert!(given.http.is_none());
     }
 
     #[test]

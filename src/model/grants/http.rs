@@ -11,12 +11,14 @@ mod network;
 mod path;
 mod rule;
 
-pub use host::{Host, HostPattern, InvalidHost};
-pub use network::{InvalidNetwork, Network, special_range};
-pub use rule::{HttpRule, InvalidHttpRule};
+pub use host::{Host, InvalidHost};
+pub use network::{InvalidNetwork, Network};
+pub use rule::{HttpRule, InvalidRule};
 
 use std::fmt;
 use std::net::IpAddr;
+
+use network::special_range;
 
 /// How a request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -70,9 +72,9 @@ impl fmt::Display for HttpRequest {
     }
 }
 
-/// What one module may ask for on one host.
+/// Requests that a guest may make: each needs a rule of its tenant's and one of the operator's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HttpPolicy {
+pub struct HttpScope {
     /// What its tenant granted at push.
     pub granted: Vec<HttpRule>,
     /// What the operator of the host allows.
@@ -102,7 +104,13 @@ pub enum Denied {
     },
 }
 
-impl HttpPolicy {
+impl HttpScope {
+    /// Whether no request at all is possible.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        self.granted.is_empty() || self.allowed.is_empty()
+    }
+
     /// Whether rules of both sides match a request.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub enum Host {
 
 /// Which hosts a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HostPattern {
+pub(super) enum HostPattern {
     /// `*`: every name. An address is none: it has to be named.
     AnyName,
     /// `*.example.com`: every name below this one, and not this one itself.
@@ -129,7 +129,7 @@ impl fmt::Display for Host {
 impl HostPattern {
     /// Whether a host is one of these.
     #[must_use]
-    pub fn matches(&self, host: &Host) -> bool {
+    pub(super) fn matches(&self, host: &Host) -> bool {
         match (self, host) {
             (Self::Exactly(this), host) => this == host,
             (Self::AnyName, Host::Name(_)) => true,

@@ -105,7 +105,7 @@ impl From<Network> for String {
 /// What is special about an address, so that guests may not reach it; `None` for a public one, and for one in a network of
 /// `open`. An address that carries an IPv4 address has to pass with that one, too.
 #[must_use]
-pub fn special_range(address: IpAddr, open: &[Network]) -> Option<&'static str> {
+pub(super) fn special_range(address: IpAddr, open: &[Network]) -> Option<&'static str> {
     let address = address.to_canonical();
     let range = match address {
         IpAddr::V4(address) => special_v4(address),

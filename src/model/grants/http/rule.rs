@@ -28,7 +28,7 @@ pub struct HttpRule {
 
 /// Why a text is no rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidHttpRule {
+pub enum InvalidRule {
     /// Longer than any that someone wrote.
     #[error("it is longer than {RULE_BYTES_MAX} bytes")]
     TooLong,
@@ -95,47 +95,47 @@ impl HttpRule {
 }
 
 impl FromStr for HttpRule {
-    type Err = InvalidHttpRule;
+    type Err = InvalidRule;
 
-    fn from_str(text: &str) -> Result<Self, InvalidHttpRule> {
+    fn from_str(text: &str) -> Result<Self, InvalidRule> {
         let said = |text: &str| path::cut(text).to_owned();
         if text.len() > RULE_BYTES_MAX {
-            return Err(InvalidHttpRule::TooLong);
+            return Err(InvalidRule::TooLong);
         }
         let text = text.trim();
         let (methods, url) = match text.split_once(char::is_whitespace) {
             Some((methods, url)) => (methods_of(methods)?, url.trim_start()),
             None => (Vec::new(), text),
         };
-        let Some((scheme, rest)) = url.split_once("://") else { return Err(InvalidHttpRule::NoScheme(said(url))) };
+        let Some((scheme, rest)) = url.split_once("://") else { return Err(InvalidRule::NoScheme(said(url))) };
         let scheme = match scheme {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
-            other => return Err(InvalidHttpRule::Scheme(said(other))),
+            other => return Err(InvalidRule::Scheme(said(other))),
         };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, prefix) = rest.split_at_checked(end).unwrap_or((rest, ""));
         if authority.contains('@') {
-            return Err(InvalidHttpRule::User);
+            return Err(InvalidRule::User);
         }
         let (host, ports) = split_ports(authority);
         let host: HostPattern = host.parse()?;
         let ports = ports.map_or_else(|| Ok(vec![(scheme.port(), scheme.port())]), ports_of)?;
         let prefix = if prefix.is_empty() { "/" } else { prefix };
         if !is_prefix(prefix) {
-            return Err(InvalidHttpRule::Path(said(prefix)));
+            return Err(InvalidRule::Path(said(prefix)));
         }
         Ok(Self { methods, scheme, host, ports, prefix: prefix.to_owned() })
     }
 }
 
-fn methods_of(text: &str) -> Result<Vec<String>, InvalidHttpRule> {
+fn methods_of(text: &str) -> Result<Vec<String>, InvalidRule> {
     let mut methods: Vec<String> = Vec::new();
     for method in text.split(',') {
         let is_word = (1..=METHOD_BYTES_MAX).contains(&method.len())
             && method.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-');
         if !is_word || NEVER.contains(&method) || methods.len() == METHODS_MAX {
-            return Err(InvalidHttpRule::Method(path::cut(method).to_owned()));
+            return Err(InvalidRule::Method(path::cut(method).to_owned()));
         }
         methods.push(method.to_owned());
     }
@@ -153,8 +153,8 @@ fn split_ports(authority: &str) -> (&str, Option<&str>) {
     }
 }
 
-fn ports_of(text: &str) -> Result<Vec<(u16, u16)>, InvalidHttpRule> {
-    let wrong = || InvalidHttpRule::Port(path::cut(text).to_owned());
+fn ports_of(text: &str) -> Result<Vec<(u16, u16)>, InvalidRule> {
+    let wrong = || InvalidRule::Port(path::cut(text).to_owned());
     // One form only: `+80` and `080` are ports to some.
     let port = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0 && port.to_string() == text);
     let mut ports: Vec<(u16, u16)> = Vec::new();
@@ -196,9 +196,9 @@ impl fmt::Display for HttpRule {
 }
 
 impl TryFrom<String> for HttpRule {
-    type Error = InvalidHttpRule;
+    type Error = InvalidRule;
 
-    fn try_from(text: String) -> Result<Self, InvalidHttpRule> {
+    fn try_from(text: String) -> Result<Self, InvalidRule> {
         text.parse()
     }
 }
