@@ -16,17 +16,21 @@ mod compile;
 mod config;
 mod engine;
 mod error;
+mod grants;
 mod guest;
 mod hot;
 mod inspect;
 mod invocation;
 mod limiter;
 mod load;
+mod mask;
 mod module;
 mod notes;
 mod output;
 mod preview1;
+mod reach;
 mod rejection;
+mod resources;
 mod run;
 mod slots;
 mod stdio;
@@ -54,6 +58,7 @@ pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
+pub use resources::{Entry, Nothing, Reach, ResourceError, ResourceResult, Resources};
 #[doc(hidden)]
 pub use typed::typed_trial;
 
@@ -222,6 +227,7 @@ fn describing() -> Invocation {
             ..Limits::default()
         },
         manifest: Arc::default(),
+        reach: Reach::default(),
         now: Timestamp::default(),
         notes,
         cancel: Cancel::default(),

@@ -81,6 +81,7 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
         Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
         Ending::Cancelled => Outcome::Failed(cancelled()),
     };
+    let outcome = guest.asking.mask().cleared(outcome);
     let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
     let fuel_used = fuel_used(&store, limits.fuel, is_exact);
     // Giving the slot's memory back is part of what an invocation takes.
