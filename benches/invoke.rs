@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use lovage::model::{Contract, Digest, Limits, Outcome, TaskName, Tenant, Timestamp};
-use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Sandbox, inspect};
+use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Reach, Sandbox, inspect};
 use tokio::sync::mpsc;
 use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store, StoreLimits};
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -187,6 +187,7 @@ fn invocation(task: &TaskName, notes: &mpsc::Sender<Note>) -> Invocation {
         input: Bytes::from_static(INPUT),
         limits: Limits::default(),
         manifest: Arc::default(),
+        reach: Reach::default(),
         now: Timestamp::from_millis(0),
         notes: notes.clone(),
         cancel: Cancel::default(),

@@ -14,7 +14,7 @@ use crate::model::lifecycle::Usage;
 use crate::model::limits::Wish;
 use crate::model::module::Manifest;
 use crate::model::{Digest, Failure, Kind, Limits, ModuleName, Outcome, TaskDescription, TaskRef, Tenant, Version};
-use crate::sandbox::{self, Attempt, Cancel, Invocation, Note, Report, Sandbox};
+use crate::sandbox::{self, Attempt, Cancel, Invocation, Note, Reach, Report, Sandbox};
 use crate::workflow::flow::TaskOptions;
 use crate::workflow::journal::Pin;
 
@@ -153,6 +153,7 @@ fn invocation(call: &Call, guest: &Guest, notes: mpsc::Sender<Note>, cancel: Can
         input: call.input.clone(),
         limits: Limits::default().with(&guest.manifest.limits).with(&wish(&call.options)),
         manifest: Arc::clone(&guest.manifest),
+        reach: Reach::default(),
         now: call.now,
         notes,
         cancel,

@@ -12,7 +12,7 @@ use super::{Fault, input, output, sandbox as own};
 use crate::broker::{Clock as _, SystemClock};
 use crate::model::{Digest, Failure, Limits, Outcome, TaskName, Tenant};
 use crate::protocol::note::printable;
-use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Report, Sandbox};
+use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Reach, Report, Sandbox};
 
 /// `lovage module inspect`.
 #[derive(Args)]
@@ -97,6 +97,7 @@ impl InspectArgs {
             input,
             limits: Limits::default().with(&examined.upload.manifest.limits),
             manifest: Arc::new(examined.upload.manifest.clone()),
+            reach: Reach::default(),
             now: SystemClock.now(),
             notes,
             cancel: Cancel::default(),

@@ -325,6 +325,7 @@ impl Attempt<'_> {
                 .with(&options.limits)
                 .within(&self.shared.config.ceiling),
             manifest: Arc::clone(&module.manifest),
+            reach: sandbox::Reach::default(),
             now: self.shared.broker.clock.now(),
             notes,
             cancel,

@@ -27,6 +27,30 @@ pub const GRANTS_MAX: usize = 64;
 /// Bytes of one value of the configuration.
 pub const CONFIG_VALUE_BYTES_MAX: usize = 4 << 10;
 
+/// Bytes of a key, or of the name of an object.
+pub const KEY_BYTES_MAX: usize = 256;
+
+/// Bytes of a value under a key: it is one message, of which brokers take a megabyte.
+pub const KV_VALUE_BYTES_MAX: usize = 512 << 10;
+
+/// Keys in one listing.
+pub const KEYS_MAX: usize = 10_000;
+
+/// Bytes of one object of a guest's: as much as an output may have.
+pub const BLOB_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of an object in one reading: the host holds them beside the guest's own memory.
+pub const BLOB_READ_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of a secret: a chain of certificates with its key fits.
+pub const SECRET_BYTES_MAX: usize = 32 << 10;
+
+/// Whether a text may be a key, or the name of an object: any that is not empty, not too long, and safe to print.
+#[must_use]
+pub fn is_key(text: &str) -> bool {
+    (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
+}
+
 /// What a guest may do with a bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Access {
