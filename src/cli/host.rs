@@ -72,6 +72,10 @@ pub(super) struct Serve {
     /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
     #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
+
+    /// Certificates (PEM) of authorities that guests' requests over TLS trust, besides those of the web.
+    #[arg(long, value_name = "FILE")]
+    http_authorities: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -127,7 +131,7 @@ impl Serve {
         if self.lease < LEASE_MIN {
             return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
         }
-        let sandbox = sandbox::open(slots, self.cache.clone())?;
+        let sandbox = sandbox::open_trusting(slots, self.cache.clone(), self.http_authorities.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;

@@ -225,9 +225,18 @@ fn port(authority: &Authority, scheme: Scheme) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::{BodyExt as _, Empty};
+    use std::time::Instant;
 
+    use futures::FutureExt as _;
+    use http_body_util::{BodyExt as _, Empty};
+    use tokio::sync::mpsc;
+
+    use super::super::{HttpConfig, HttpLimits};
     use super::*;
+    use crate::model::Timestamp;
+    use crate::model::grants::HttpScope;
+    use crate::sandbox::mask::Mask;
+    use crate::sandbox::notes::Clock;
 
     fn of(uri: &str) -> Result<String, ()> {
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
@@ -266,6 +275,34 @@ mod tests {
         ] {
             assert_eq!(of(uri), Err(()), "{uri}");
         }
+    }
+
+    fn hooks(at_once_max: u32, rule: &str) -> Hooks {
+        let limits = HttpLimits { at_once_max, ..HttpLimits::default() };
+        let client = Client::new(&HttpConfig { limits, ..HttpConfig::default() }).unwrap();
+        let rules = || vec![rule.parse().unwrap()];
+        let http = HttpScope { granted: rules(), allowed: rules(), networks: Vec::new() };
+        let clock = Clock { handed_over: Timestamp::default(), since: Instant::now() };
+        let notes = Notes::new(mpsc::channel(1).0, clock, Mask::default(), 0);
+        let granted = Arc::new(Granted { http, ..Granted::default() });
+        Outgoing::new(Some(&Arc::new(client)), &granted, &Tenant::default_tenant(), &notes).hooks
+    }
+
+    #[tokio::test]
+    async fn a_guest_has_so_many_requests_at_a_time() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", silent.local_addr().unwrap());
+        let mut hooks = hooks(1, &uri);
+        let mut ask = || {
+            let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+            let request = Request::builder().uri(format!("{uri}/")).body(body).unwrap();
+            Box::into_pin(hooks.send_request(request, None, Box::new(async { Ok(()) })))
+        };
+        let (mut first, mut second, mut third) = (ask(), ask(), ask());
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(matches!(second.as_mut().now_or_never(), Some(Err(Error::ConnectionLimitReached))));
+        drop(first);
+        assert!(third.as_mut().now_or_never().is_none(), "a request that is given up makes room");
     }
 
     #[test]

@@ -100,9 +100,12 @@ pub(super) fn of_hyper(error: hyper::Error) -> Error {
     if let Some(Error::HttpRequestBodySize(size)) = cause.and_then(|cause| cause.downcast_ref()) {
         return Error::HttpRequestBodySize(*size);
     }
+    let is_cut = cause
+        .and_then(|cause| cause.downcast_ref())
+        .is_some_and(|cause: &std::io::Error| cause.kind() == std::io::ErrorKind::UnexpectedEof);
     if error.is_parse_too_large() {
         Error::HttpResponseHeaderSectionSize(u32::try_from(HEAD_BYTES_MAX).ok())
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || is_cut {
         Error::HttpResponseIncomplete
     } else if error.is_parse() {
         Error::HttpProtocolError

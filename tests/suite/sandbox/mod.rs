@@ -5,6 +5,7 @@ mod cancel;
 mod commands;
 mod compiler;
 mod guests;
+mod http;
 mod languages;
 mod limits;
 mod mutations;
