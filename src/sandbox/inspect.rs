@@ -301,7 +301,7 @@ impl Scan {
                 return Err(Rejection::NotOffered { name: import.name.clone() });
             }
             if !INTERFACES.iter().any(|prefix| import.name.starts_with(prefix)) {
-                let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, filesystem, io, random and sockets";
+                let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, config, filesystem, io, keyvalue, random and sockets";
                 return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
             }
         }
@@ -324,6 +324,15 @@ impl Scan {
     }
 }
 
-/// What the linker offers to components. All of WASI here is inert: no directories, no addresses, no names.
-const INTERFACES: [&str; 7] =
-    ["lovage:task/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// What the linker offers to components. All of WASI here is inert but what is granted by name: no directories, no addresses.
+const INTERFACES: [&str; 9] = [
+    "lovage:task/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:config/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:keyvalue/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
