@@ -11,7 +11,7 @@ use super::module::{Added, Examined, contract_name, examine_in, print_tasks};
 use super::{Fault, input, output, sandbox as own};
 use crate::broker::{Clock as _, SystemClock};
 use crate::model::grants::Grants;
-use crate::model::{Digest, Failure, Limits, Outcome, TaskName, Tenant};
+use crate::model::{Digest, Failure, Granted, Limits, Outcome, TaskName, Tenant};
 use crate::protocol::note::printable;
 use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Reach, Report, Sandbox};
 
@@ -108,7 +108,10 @@ impl InspectArgs {
             input,
             limits: Limits::default().with(&examined.upload.manifest.limits),
             manifest: Arc::new(examined.upload.manifest.clone()),
-            reach: Reach::default(),
+            reach: Reach {
+                granted: Arc::new(Granted::all_of(&examined.upload.manifest.grants)),
+                resources: own::empty_resources(),
+            },
             now: SystemClock.now(),
             notes,
             cancel: Cancel::default(),

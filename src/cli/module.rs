@@ -286,8 +286,12 @@ impl Push {
             return output::json(&record);
         }
         let tasks: Vec<&str> = record.tasks.iter().map(|task| task.name.as_str()).collect();
-        for missing in super::inspect::ungranted(&imports, &record.manifest.grants) {
-            eprintln!("note: the module imports {missing}, and is granted none: its calls are refused (--grant)");
+        let missing = super::inspect::ungranted(&imports, &record.manifest.grants);
+        if !missing.is_empty() {
+            eprintln!(
+                "note: it imports {}, of which it is granted nothing: such calls are refused",
+                missing.join(", ")
+            );
         }
         eprintln!("{}@{}  {}  tasks: {}", record.name, record.version, output::size(record.size), tasks.join(", "));
         output::line(&format!("{}@{}", record.name, record.version))

@@ -53,7 +53,8 @@ fn told(error: broker::Error) -> ResourceError {
         | broker::Error::Denied(_)
         | broker::Error::Unsuitable(_)
         | broker::Error::Other(_)) => {
-            tracing::warn!(%error, "failed to do what a guest asked for");
+            // A guest may ask as often as its fuel lasts.
+            tracing::debug!(%error, "failed to do what a guest asked for");
             ResourceError::Unavailable("the platform's store does not answer as it should".to_owned())
         }
     }

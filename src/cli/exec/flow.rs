@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Exec;
-use crate::broker::memory::Memory;
-use crate::broker::{Clock as _, Settings, SystemClock};
+use crate::broker::{Clock as _, SystemClock};
 use crate::cli::module::examine_in;
 use crate::cli::sandbox::cores;
 use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
-use crate::host;
 use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
-use crate::model::{Datum, Digest, Failure, FlowName, Kind, ModuleName, RunId, Tenant, Version};
+use crate::model::{Datum, Digest, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
-use crate::sandbox::{Note, Resources, Sandbox};
+use crate::sandbox::{Note, Sandbox};
 use crate::workflow::flow::Document;
 use crate::workflow::journal::Ending;
 use crate::workflow::run::{Change, StepState, Waiting};
@@ -26,7 +24,7 @@ impl Exec {
         let document = document(&self.file)?;
         let setup = self.setup(document)?;
         let sandbox = sandbox::open(setup.concurrency, None)?;
-        let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?).reaching(resources());
+        let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?).reaching(sandbox::empty_resources());
         let quiet = self.quiet;
         let guests = guests.heard_by(move |call, note| {
             if !quiet {
@@ -101,14 +99,6 @@ impl Exec {
         }
         Ok(guests)
     }
-}
-
-/// Buckets that begin empty and go with this process.
-fn resources() -> Arc<dyn Resources> {
-    let tenant = Tenant::default_tenant();
-    let memory = Memory::starting_at(SystemClock.now());
-    memory.provision(&tenant, &Settings::default());
-    host::resources(memory.broker(), tenant, None)
 }
 
 /// Reads a flow; all that is wrong with it is printed.
