@@ -23,7 +23,7 @@ use lovage::model::{
 use lovage::protocol::note::printable;
 use lovage::protocol::subject::{self, Control, Priority, RecordName, RecordSubject, TaskSubject};
 use lovage::protocol::task::{Form, TaskMessage, read_composed};
-use lovage::protocol::{Headers, Stream, module, record, step};
+use lovage::protocol::{Headers, Stream, kv, module, record, secret, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -385,6 +385,20 @@ proptest! {
     }
 
     #[test]
+    fn a_key_is_read_from_nothing_but_its_own_subject(token in "[a-zA-Z0-9~_.*%-]{0,12}") {
+        if let Some(key) = kv::read_key(&format!("lvg.acme.kv.b.{token}")) {
+            let written = kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), &key);
+            prop_assert_eq!(written, format!("lvg.acme.kv.b.{token}"));
+        }
+    }
+
+    #[test]
+    fn two_keys_of_a_bucket_never_share_a_subject(one in "\\PC{1,8}", other in "\\PC{1,8}") {
+        let written = |key: &str| kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), key);
+        prop_assert_eq!(written(&one) == written(&other), one == other);
+    }
+
+    #[test]
     fn a_grant_reads_back(grant in grant()) {
         prop_assert_eq!(grant.to_string().parse::<Grant>(), Ok(grant));
     }
@@ -496,6 +510,14 @@ proptest! {
         }
         if let (Ok(version), Ok(module)) = (text.parse::<Version>(), "m".parse()) {
             subjects.push((subject::module(&tenant, &module, &version), 5));
+        }
+        if lovage::model::grants::is_key(&text) {
+            let written = kv::subject(&tenant, &"b".parse().unwrap(), &text);
+            prop_assert_eq!(kv::read_key(&written), Some(text.clone()));
+            subjects.push((written, 5));
+        }
+        if let Ok(name) = text.parse() {
+            subjects.push((secret::subject(&tenant, &name), 4));
         }
         for (subject, tokens) in subjects {
             prop_assert_eq!(subject.split('.').count(), tokens, "{}", subject);

@@ -1,9 +1,14 @@
 //! The sandbox of a command: this program compiles, artifacts are kept in the user's cache.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Fault, user_dir};
-use crate::sandbox::{Compiler, Config, Sandbox};
+use crate::broker::memory::Memory;
+use crate::broker::{Clock as _, Settings, SystemClock};
+use crate::host;
+use crate::model::Tenant;
+use crate::sandbox::{Compiler, Config, Resources, Sandbox};
 
 /// A sandbox with `slots` slots; its artifacts are in `cache`, else in the user's cache folder.
 pub(super) fn open(slots: usize, cache: Option<PathBuf>) -> Result<Sandbox, Fault> {
@@ -28,4 +33,12 @@ pub(super) fn open_trusting(
 /// Cores that this process may use.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Buckets that begin empty and go with this process, and no secrets.
+pub(super) fn empty_resources() -> Arc<dyn Resources> {
+    let tenant = Tenant::default_tenant();
+    let memory = Memory::starting_at(SystemClock.now());
+    memory.provision(&tenant, &Settings::default());
+    host::resources(memory.broker(), tenant, None)
 }

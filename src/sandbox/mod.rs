@@ -42,6 +42,7 @@ mod trap;
     reason = "what does not go together is one thing, whatever the kinds of the two"
 )]
 mod typed;
+mod wasi_grants;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -14,7 +14,7 @@ use super::http::Client;
 use super::rejection::Rejection;
 use super::task::TaskPre;
 use super::typed::{self, Functions};
-use super::{command, task};
+use super::{command, task, wasi_grants};
 use crate::model::{Contract, Digest, Outcome};
 
 /// A module that is ready to be invoked.
@@ -88,6 +88,7 @@ impl Linkers {
             .and_then(|()| wasmtime_wasi::p2::add_to_linker_async(&mut component))
             .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component))
             .and_then(|()| task::link(&mut component))
+            .and_then(|()| wasi_grants::link(&mut component))
             .map_err(Error::engine("link what guests may import"))?;
         Ok(Self { core, component, http })
     }

@@ -49,11 +49,13 @@ pub(super) struct Asking {
     reach: Reach,
     mask: Mask,
     owed: u64,
+    /// Whether the host's log knows of a secret that this guest did not get: it is told once.
+    complained: bool,
 }
 
 impl Asking {
     pub(super) const fn new(reach: Reach, mask: Mask) -> Self {
-        Self { reach, mask, owed: 0 }
+        Self { reach, mask, owed: 0, complained: false }
     }
 
     pub(super) fn granted(&self) -> &Granted {
@@ -192,7 +194,9 @@ impl Asking {
                 Some(value)
             }
             Err(error) => {
-                tracing::warn!(secret = %name, %error, "a guest did not get a secret");
+                if !std::mem::replace(&mut self.complained, true) {
+                    tracing::warn!(secret = %name, %error, "a guest did not get a secret");
+                }
                 None
             }
         }

@@ -70,6 +70,22 @@ pub enum Refused {
     },
 }
 
+impl Grant {
+    /// The word before the `=`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "http",
+            Self::Kv(..) => "kv",
+            Self::Blob(..) => "blob",
+            Self::Secret(_) => "secret",
+            Self::Config(..) => "config",
+            Self::Clock => "clock",
+            Self::Random => "random",
+        }
+    }
+}
+
 impl FromStr for Grant {
     type Err = Refused;
 

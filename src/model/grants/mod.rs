@@ -236,6 +236,24 @@ impl Granted {
             random,
         }
     }
+
+    /// The grants that are not given as they were granted, as people write them; `None` if all are. Of HTTP it is said only if no
+    /// request at all is possible.
+    #[must_use]
+    pub fn withheld(&self, grants: &Grants) -> Option<String> {
+        let given = |grant: &Grant| match grant {
+            Grant::Http(_) => !self.http.is_none(),
+            Grant::Kv(bucket, access) => self.kv.get(bucket) == Some(access),
+            Grant::Blob(bucket, access) => self.blob.get(bucket) == Some(access),
+            Grant::Secret(name) => self.secrets.contains(name),
+            Grant::Config(key, _) => self.config.contains_key(key),
+            Grant::Clock => self.clock == ClockGrain::Precise,
+            Grant::Random => self.random == RandomSource::Entropy,
+        };
+        let withheld: Vec<String> =
+            grants.iter().filter(|grant| !given(grant)).map(|grant| grant.to_string()).collect();
+        (!withheld.is_empty()).then(|| withheld.join(", "))
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +271,18 @@ mod tests {
         assert_eq!(serde_json::from_str::<Grants>("{}").unwrap(), Grants::default());
         let tenant = crate::model::Tenant::default_tenant();
         assert_eq!(Allow::default().granted(&tenant, &Grants::default()), Granted::default());
+    }
+
+    #[test]
+    fn what_is_withheld_is_said() {
+        let grants = grants(&["http=GET https://x.example", "kv=a:rw", "blob=b:r", "clock"]);
+        assert_eq!(Granted::all_of(&grants).withheld(&grants), None);
+        assert_eq!(
+            Granted::default().withheld(&grants).as_deref(),
+            Some("http=GET https://x.example, kv=a:rw, blob=b:r, clock")
+        );
+        let less = Granted { kv: BTreeMap::from([("a".parse().unwrap(), Access::Read)]), ..Granted::all_of(&grants) };
+        assert_eq!(less.withheld(&grants).as_deref(), Some("kv=a:rw"));
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod cache;
 mod cancel;
 mod commands;
 mod compiler;
+mod grants;
 mod guests;
 mod http;
 mod languages;
