@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
 use lovage::model::lifecycle::{End, Record, Settled, Usage};
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
@@ -22,7 +23,7 @@ use lovage::model::{
 use lovage::protocol::note::printable;
 use lovage::protocol::subject::{self, Control, Priority, RecordName, RecordSubject, TaskSubject};
 use lovage::protocol::task::{Form, TaskMessage, read_composed};
-use lovage::protocol::{Headers, Stream, module, record, step};
+use lovage::protocol::{Headers, Stream, kv, module, record, secret, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -247,8 +248,20 @@ fn description() -> impl Strategy<Value = TaskDescription> {
 fn manifest() -> impl Strategy<Value = Manifest> {
     let args = || option::of(vec(any::<String>(), 0..3));
     let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
-    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), option::of(any::<String>()), wish(), any::<bool>())
-        .prop_map(|(tasks, args, script, limits, flows)| Manifest { tasks, args, limits, script, flows })
+    let tasks = btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3);
+    (tasks, args(), option::of(any::<String>()), wish(), any::<bool>(), grants()).prop_map(
+        |(tasks, args, script, limits, flows, grants)| Manifest { tasks, args, limits, script, flows, grants },
+    )
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    checked(
+        "(kv|blob)=[a-z0-9_-]{1,64}(:r|:rw)?|secret=[a-zA-Z0-9_-]{1,64}|config=[a-z_][a-zA-Z0-9_]{0,63}=.{0,20}|clock|random",
+    )
+}
+
+fn grants() -> impl Strategy<Value = Grants> {
+    vec(grant(), 0..6).prop_map(|all| all.into_iter().fold(Grants::default(), Grants::with))
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {
@@ -372,6 +385,40 @@ proptest! {
     }
 
     #[test]
+    fn a_key_is_read_from_nothing_but_its_own_subject(token in "[a-zA-Z0-9~_.*%-]{0,12}") {
+        if let Some(key) = kv::read_key(&format!("lvg.acme.kv.b.{token}")) {
+            let written = kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), &key);
+            prop_assert_eq!(written, format!("lvg.acme.kv.b.{token}"));
+        }
+    }
+
+    #[test]
+    fn two_keys_of_a_bucket_never_share_a_subject(one in "\\PC{1,8}", other in "\\PC{1,8}") {
+        let written = |key: &str| kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), key);
+        prop_assert_eq!(written(&one) == written(&other), one == other);
+    }
+
+    #[test]
+    fn a_grant_reads_back(grant in grant()) {
+        prop_assert_eq!(grant.to_string().parse::<Grant>(), Ok(grant));
+    }
+
+    #[test]
+    fn a_guest_never_gets_what_was_not_granted(granted in grants(), allowed in grants(), which in any::<bool>()) {
+        let kv = Some(if which { Buckets::Named(allowed.kv.clone()) } else { Buckets::All(which) });
+        let all = Allowance { kv, blob: Some(Buckets::Named(allowed.blob.clone())), secrets: Some(which), ..Allowance::default() };
+        let given = Allow { all, ..Allow::default() }.granted(&Tenant::default_tenant(), &granted);
+        for (bucket, access) in &given.kv {
+            prop_assert!(granted.kv[bucket] >= *access && which && allowed.kv[bucket] >= *access);
+        }
+        for (bucket, access) in &given.blob {
+            prop_assert!(granted.blob[bucket] >= *access && allowed.blob[bucket] >= *access);
+        }
+        prop_assert!(given.secrets.is_subset(&granted.secrets) && (which || given.secrets.is_empty()));
+        prop_assert!(given.http.is_none());
+    }
+
+    #[test]
     fn no_message_makes_a_reader_panic(headers in headers(), body in bytes(), text in hostile()) {
         for body in [body, Bytes::from(text)] {
             for (place, problem) in [
@@ -463,6 +510,14 @@ proptest! {
         }
         if let (Ok(version), Ok(module)) = (text.parse::<Version>(), "m".parse()) {
             subjects.push((subject::module(&tenant, &module, &version), 5));
+        }
+        if lovage::model::grants::is_key(&text) {
+            let written = kv::subject(&tenant, &"b".parse().unwrap(), &text);
+            prop_assert_eq!(kv::read_key(&written), Some(text.clone()));
+            subjects.push((written, 5));
+        }
+        if let Ok(name) = text.parse() {
+            subjects.push((secret::subject(&tenant, &name), 4));
         }
         for (subject, tokens) in subjects {
             prop_assert_eq!(subject.split('.').count(), tokens, "{}", subject);

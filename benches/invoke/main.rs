@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use lovage::model::{Limits, TaskName, Tenant, Timestamp};
-use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Sandbox};
+use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Reach, Sandbox};
 use tokio::sync::mpsc;
 
 use guests::Guest;
@@ -184,6 +184,7 @@ impl Guest {
             input: Bytes::from_static(self.input.as_bytes()),
             limits: Limits::default(),
             manifest: Arc::default(),
+            reach: Reach::default(),
             now: Timestamp::from_millis(0),
             notes: notes.clone(),
             cancel: Cancel::default(),

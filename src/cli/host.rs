@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Connect, Fault, sandbox, status};
+use super::{Connect, Fault, keys, sandbox, status};
 use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Settings};
@@ -21,6 +21,7 @@ use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Queue, Tenant};
 use crate::schedule::mover::Mover;
+use crate::store::secrets;
 use crate::telemetry::Metrics;
 
 /// How long a first connection may take before it is said that the broker is away.
@@ -69,9 +70,22 @@ pub(super) struct Serve {
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     drain: Duration,
 
+    /// What guests may be granted here, for all tenants and for some, as TOML; a tenant's own buckets and secrets, settings, the
+    /// fine clock and entropy where it is not given, and no HTTP.
+    #[arg(long, value_name = "FILE.toml")]
+    allow: Option<PathBuf>,
+
+    /// The key that secrets are opened with (`lovage secret key FILE` makes one); without it guests get none.
+    #[arg(long, value_name = "FILE")]
+    secrets_key: Option<PathBuf>,
+
     /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
     #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
+
+    /// Certificates (PEM) of authorities that guests' requests over TLS trust, besides those of the web.
+    #[arg(long, value_name = "FILE")]
+    http_authorities: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -127,13 +141,31 @@ impl Serve {
         if self.lease < LEASE_MIN {
             return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
         }
-        let sandbox = sandbox::open(slots, self.cache.clone())?;
+        let allow = self.allow.as_deref().map(keys::read_allow).transpose()?.unwrap_or_default();
+        let secrets_key = self.secrets_key.as_deref().map(keys::read).transpose()?;
+        if let Some(key) = &secrets_key {
+            secrets::publish_key(&nats.broker(), key).await?;
+        }
+        let sandbox = sandbox::open_trusting(slots, self.cache.clone(), self.http_authorities.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
         config.lease = self.lease;
         config.drain = self.drain;
+        config.allow = allow;
+        config.secrets_key = secrets_key;
         info!(host = %config.id, labels = ?self.labels, "a host begins");
         Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)
+    }
+
+    /// The same, with a key for secrets in `file` where no other is named; it is made if it is not there.
+    pub(super) fn with_own_key(mut self, file: PathBuf) -> Result<Self, Fault> {
+        if self.secrets_key.is_none() {
+            if !file.exists() {
+                keys::write_new(&file)?;
+            }
+            self.secrets_key = Some(file);
+        }
+        Ok(self)
     }
 
     /// What the broker's operator sees this connection as.

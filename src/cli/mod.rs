@@ -5,6 +5,7 @@
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
 mod batch;
+mod blob;
 mod connect;
 mod coordinator;
 mod dead;
@@ -15,6 +16,8 @@ mod flow;
 mod host;
 mod input;
 mod inspect;
+mod keys;
+mod kv;
 mod module;
 mod new;
 mod output;
@@ -23,6 +26,7 @@ mod run;
 mod runs;
 mod sandbox;
 mod schedule;
+mod secret;
 mod signals;
 mod status;
 mod submit;
@@ -97,6 +101,15 @@ enum Command {
     /// Start tasks and flows again and again, or once at a time.
     #[command(subcommand)]
     Schedule(schedule::Schedule),
+    /// Read and write the keys and values that modules are granted.
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    /// Read and write the objects that modules are granted.
+    #[command(subcommand)]
+    Blob(blob::Blob),
+    /// Set, list and remove the secrets that modules are granted.
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -152,6 +165,9 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,
         Command::Schedule(schedule) => Box::pin(schedule.run()).await,
+        Command::Kv(kv) => Box::pin(kv.run()).await,
+        Command::Blob(blob) => Box::pin(blob.run()).await,
+        Command::Secret(secret) => Box::pin(secret.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

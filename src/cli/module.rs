@@ -13,6 +13,7 @@ use tokio::io::AsyncReadExt as _;
 use super::inspect::InspectArgs;
 use super::{Connect, Fault, output, sandbox as own};
 use crate::client::Upload;
+use crate::model::grants::{Grant, Grants};
 use crate::model::module::{Manifest, SCRIPT_BYTES_MAX};
 use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
 use crate::protocol::note::printable;
@@ -154,7 +155,7 @@ pub(super) async fn examine_in(
         Contract::Task | Contract::Typed
             if given && (!manifest.tasks.is_empty() || manifest.args.is_some() || manifest.script.is_some()) =>
         {
-            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
+            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits and grants only"));
         }
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
@@ -212,13 +213,19 @@ pub(super) struct Added {
     /// The script that a command module interprets: it is given to it as its last argument.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+
+    /// What the module may reach, within what its host allows; may be repeated, and adds to the manifest's [grants]:
+    /// kv=BUCKET[:rw], blob=BUCKET[:rw], secret=NAME, config=KEY=VALUE, "http=GET,POST https://api.example.com", clock, random.
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
 }
 
 impl Added {
     /// The manifest that comes of it, if anything is added.
     pub(super) fn manifest(&self) -> Result<Option<Manifest>, Fault> {
         let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
-        with_script(manifest, self.script.as_deref())
+        let manifest = with_script(manifest, self.script.as_deref())?;
+        with_grants(manifest, &self.grants)
     }
 }
 
@@ -237,6 +244,17 @@ pub(super) fn with_script(manifest: Option<Manifest>, script: Option<&Path>) -> 
     let text = read_text(file)?;
     check_script(file, Some(&text))?;
     Ok(Some(Manifest { script: Some(text), ..manifest.unwrap_or_default() }))
+}
+
+/// A manifest with more grants in it.
+pub(super) fn with_grants(manifest: Option<Manifest>, grants: &[Grant]) -> Result<Option<Manifest>, Fault> {
+    if manifest.is_none() && grants.is_empty() {
+        return Ok(None);
+    }
+    let mut manifest = manifest.unwrap_or_default();
+    let granted = grants.iter().cloned().fold(manifest.grants, Grants::with);
+    manifest.grants = granted.checked().map_err(|refused| Fault::usage(refused.to_string()))?;
+    Ok(Some(manifest))
 }
 
 fn read_text(file: &Path) -> Result<String, Fault> {
@@ -262,11 +280,19 @@ impl Push {
         // The upload is checked before the broker is asked for, so that a bad file is told from a broker that is away.
         let examined = examine(name, version, &self.file, manifest).await?;
         let (_nats, client) = self.connect.client().await?;
+        let imports = examined.imports;
         let record = client.push(examined.upload).await?;
         if self.json {
             return output::json(&record);
         }
         let tasks: Vec<&str> = record.tasks.iter().map(|task| task.name.as_str()).collect();
+        let missing = super::inspect::ungranted(&imports, &record.manifest.grants);
+        if !missing.is_empty() {
+            eprintln!(
+                "note: it imports {}, of which it is granted nothing: such calls are refused",
+                missing.join(", ")
+            );
+        }
         eprintln!("{}@{}  {}  tasks: {}", record.name, record.version, output::size(record.size), tasks.join(", "));
         output::line(&format!("{}@{}", record.name, record.version))
     }
@@ -317,6 +343,9 @@ impl Named {
         output::line(&format!("size      {}", output::size(record.size)))?;
         output::line(&format!("digest    {}", record.digest))?;
         output::line(&format!("pushed    {}", record.pushed_at))?;
+        for grant in record.manifest.grants.iter() {
+            output::line(&format!("grant     {}", printable(&grant.to_string())))?;
+        }
         print_tasks(&record.tasks)
     }
 

@@ -325,6 +325,10 @@ impl Attempt<'_> {
                 .with(&options.limits)
                 .within(&self.shared.config.ceiling),
             manifest: Arc::clone(&module.manifest),
+            reach: sandbox::Reach {
+                granted: Arc::clone(&module.granted),
+                resources: Arc::clone(&self.shared.resources),
+            },
             now: self.shared.broker.clock.now(),
             notes,
             cancel,

@@ -13,8 +13,9 @@ use tracing::{debug, info, warn};
 
 use crate::broker::patience::Patience;
 use crate::broker::{self, Broker, Message, Start};
+use crate::model::grants::Allow;
 use crate::model::module::Manifest;
-use crate::model::{Failure, Kind, ModuleName, ModuleRecord, TaskRef, Tenant, Version};
+use crate::model::{Failure, Granted, Kind, ModuleName, ModuleRecord, TaskRef, Tenant, Version};
 use crate::protocol::stream::Bucket;
 use crate::protocol::{module, subject};
 use crate::sandbox::{self, Sandbox};
@@ -26,6 +27,8 @@ pub(super) struct Loaded {
     pub(super) record: Arc<ModuleRecord>,
     /// What its upload added to it.
     pub(super) manifest: Arc<Manifest>,
+    /// What its tenant grants to it and this host allows.
+    pub(super) granted: Arc<Granted>,
     /// Its code.
     pub(super) code: Arc<sandbox::Module>,
 }
@@ -36,6 +39,7 @@ struct Known {
     sequence: u64,
     record: Arc<ModuleRecord>,
     manifest: Arc<Manifest>,
+    granted: Arc<Granted>,
 }
 
 type Versions = HashMap<Version, Known>;
@@ -45,13 +49,14 @@ pub(super) struct Catalogue {
     broker: Broker,
     sandbox: Sandbox,
     tenant: Tenant,
+    allow: Allow,
     known: Mutex<HashMap<ModuleName, Versions>>,
 }
 
 impl Catalogue {
     /// A catalogue that knows nothing yet.
-    pub(super) fn new(broker: Broker, sandbox: Sandbox, tenant: Tenant) -> Self {
-        Self { broker, sandbox, tenant, known: Mutex::default() }
+    pub(super) fn new(broker: Broker, sandbox: Sandbox, tenant: Tenant, allow: Allow) -> Self {
+        Self { broker, sandbox, tenant, allow, known: Mutex::default() }
     }
 
     /// Hears of modules for as long as the host runs.
@@ -73,12 +78,12 @@ impl Catalogue {
 
     /// The code of a task's module.
     pub(super) async fn load(&self, task: &TaskRef) -> Result<Loaded, Failure> {
-        let Some(Known { record, manifest, .. }) = self.resolve(task).await? else {
+        let Some(Known { record, manifest, granted, .. }) = self.resolve(task).await? else {
             let version = task.version.as_ref().map(|version| format!(" in version {version}")).unwrap_or_default();
             return Err(Failure::new(Kind::ModuleMissing, format!("there is no module {}{version}", task.module)));
         };
         let code = self.code(&record).await?;
-        Ok(Loaded { record, manifest, code })
+        Ok(Loaded { record, manifest, granted, code })
     }
 
     async fn resolve(&self, task: &TaskRef) -> Result<Option<Known>, Failure> {
@@ -118,7 +123,11 @@ impl Catalogue {
         }
         let manifest = Arc::new(record.manifest.clone());
         let (name, version) = (record.name.clone(), record.version.clone());
-        let known = Known { sequence: message.sequence, record: Arc::new(record), manifest };
+        let granted = Arc::new(self.allow.granted(&self.tenant, &manifest.grants));
+        if let Some(withheld) = granted.withheld(&manifest.grants) {
+            warn!(module = %name, %version, withheld, "this host allows less than the module is granted");
+        }
+        let known = Known { sequence: message.sequence, record: Arc::new(record), manifest, granted };
         let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let versions = all.entry(name).or_default();
         if versions.get(&version).is_none_or(|old| old.sequence < known.sequence) {

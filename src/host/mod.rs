@@ -9,6 +9,7 @@
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
 //! | `running` | what runs here: found, cancelled and handed back by id |
+//! | `resources` | what stands behind the grants of guests: buckets and secrets of their tenant |
 //! | `notes` | guests' log lines and progress, on their way to the broker |
 //!
 //! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
@@ -21,6 +22,7 @@ mod commit;
 mod lane;
 mod notes;
 mod pauses;
+mod resources;
 mod running;
 mod step;
 
@@ -30,11 +32,15 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use resources::resources;
+
 use crate::broker::{self, Broker, Consumer};
+use crate::model::grants::Allow;
 use crate::model::{HostId, Limits, Queue, Tenant};
 use crate::protocol::queue::consumer_name;
 use crate::protocol::{Stream, subject};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Resources, Sandbox};
+use crate::store::secrets::SealingKey;
 use crate::telemetry::Metrics;
 
 /// The lease of a delivery: long enough for a broker's failover (7.5 s seen), short enough to run elsewhere within 30 s.
@@ -61,6 +67,10 @@ pub struct Config {
     pub lease: Duration,
     /// What no task may exceed, whatever it asks for.
     pub ceiling: Limits,
+    /// What guests may be granted here.
+    pub allow: Allow,
+    /// What secrets are opened with; without it there are none.
+    pub secrets_key: Option<SealingKey>,
     /// How long running tasks may go on when it is asked to stop.
     pub drain: Duration,
 }
@@ -76,6 +86,8 @@ impl Config {
             concurrency,
             lease: LEASE_DEFAULT,
             ceiling: ceiling_default(),
+            allow: Allow::default(),
+            secrets_key: None,
             drain: DRAIN_DEFAULT,
         }
     }
@@ -105,6 +117,7 @@ struct Shared {
     broker: Broker,
     sandbox: Sandbox,
     catalogue: catalogue::Catalogue,
+    resources: Arc<dyn Resources>,
     running: running::Running,
     pauses: pauses::Pauses,
     metrics: Metrics,
@@ -130,7 +143,13 @@ impl Host {
         metrics: Metrics,
     ) -> Result<Self, broker::Error> {
         let shared = Arc::new(Shared {
-            catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
+            catalogue: catalogue::Catalogue::new(
+                broker.clone(),
+                sandbox.clone(),
+                config.tenant.clone(),
+                config.allow.clone(),
+            ),
+            resources: resources(broker.clone(), config.tenant.clone(), config.secrets_key.clone()),
             running: running::Running::default(),
             pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
             hand_back: CancellationToken::new(),

@@ -5,6 +5,7 @@
 
 pub mod datum;
 pub mod digest;
+pub mod grants;
 pub mod key;
 pub mod level;
 pub mod lifecycle;
@@ -21,13 +22,14 @@ pub mod time;
 
 pub use datum::Datum;
 pub use digest::Digest;
+pub use grants::{Granted, Grants};
 pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SignalId, SignalName, StepName, TaskId,
-    TaskName, TaskRef, Tenant, Version, Word,
+    BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,
+    SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::grants::Grants;
 use super::limits::Wish;
 use super::{Digest, ModuleName, TaskName, Timestamp, Version};
 
@@ -64,6 +65,9 @@ pub struct Manifest {
     /// Whether stdout of the sole key `$flow` is a flow that takes the task's place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub flows: bool,
+    /// What its tenant grants to the module, of any contract.
+    #[serde(skip_serializing_if = "Grants::is_none")]
+    pub grants: Grants,
 }
 
 /// One task that a manifest names.

@@ -61,6 +61,10 @@ pub enum Stream {
     Queue,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
+    /// Keys and values of tenants: `lvg.*.kv.>`.
+    Kv,
+    /// Secrets of tenants, sealed, and the public key that they are sealed for: `lvg.*.secret.>`.
+    Secret,
     /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
     Coordination,
 }
@@ -117,7 +121,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Kv, Self::Secret])
             .chain(runs)
             .collect()
     }
@@ -131,7 +135,11 @@ impl Stream {
         }
         let tenant = tokens.next()?;
         if tenant == CONTROL {
-            return matches!(tokens.next()?, "partition" | "coordinator").then_some(Self::Coordination);
+            return match tokens.next()? {
+                "partition" | "coordinator" => Some(Self::Coordination),
+                "secret" => Some(Self::Secret),
+                _ => None,
+            };
         }
         match tokens.next()? {
             "task" => Some(Self::Task(tenant.parse().ok()?)),
@@ -147,6 +155,8 @@ impl Stream {
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
             "schedule" => Some(Self::Recurring),
+            "kv" => Some(Self::Kv),
+            "secret" => Some(Self::Secret),
             _ => None,
         }
     }
@@ -168,6 +178,8 @@ impl Stream {
             Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
+            Self::Kv => "LVG_KV".to_owned(),
+            Self::Secret => "LVG_SECRET".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -220,6 +232,10 @@ impl Stream {
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
+            Self::Kv => Rules { subjects: below(&["kv"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Secret => {
+                Rules { subjects: below(&["secret"]), per_subject: PerSubject::Last, ..Rules::never_lose() }
+            }
             Self::Coordination => Rules {
                 subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
                 ..Rules::current()
@@ -277,11 +293,13 @@ pub enum Bucket {
     Flows,
     /// Values of runs above the inline limit, named by tenant, run and digest: they live as long as their run.
     RunValues,
+    /// Objects of tenants' own, named by tenant, bucket and name.
+    Blobs,
 }
 
 impl Bucket {
     /// The buckets of an installation.
-    pub const ALL: [Self; 4] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues];
+    pub const ALL: [Self; 5] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues, Self::Blobs];
 
     /// The broker's name of the bucket.
     #[must_use]
@@ -291,6 +309,7 @@ impl Bucket {
             Self::Values => "lvg-values",
             Self::Flows => "lvg-flows",
             Self::RunValues => "lvg-run-values",
+            Self::Blobs => "lvg-blobs",
         }
     }
 
@@ -298,7 +317,7 @@ impl Bucket {
     #[must_use]
     pub fn age_max(self) -> Option<Duration> {
         match self {
-            Self::Modules | Self::Flows | Self::RunValues => None,
+            Self::Modules | Self::Flows | Self::RunValues | Self::Blobs => None,
             Self::Values => Some(RESULT_TTL * 2),
         }
     }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::HttpConfig;
+
 /// One sandbox: how much it runs at once and what it keeps.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -25,6 +27,8 @@ pub struct Config {
     pub hot_bytes_max: u64,
     /// How long a guest that watches for cancellation may go on after it.
     pub cancel_grace: Duration,
+    /// How guests' requests over HTTP leave the host, where grants allow any.
+    pub http: HttpConfig,
     /// The process that compiles modules.
     pub compiler: Compiler,
 }
@@ -43,6 +47,7 @@ impl Config {
             hot_modules_max: HOT_MODULES_MAX,
             hot_bytes_max: HOT_BYTES_MAX,
             cancel_grace: CANCEL_GRACE,
+            http: HttpConfig::default(),
             compiler,
         }
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::resources::Reach;
 use crate::model::module::Manifest;
 use crate::model::{Level, Limits, Outcome, TaskName, Tenant, Timestamp};
 
@@ -22,6 +23,8 @@ pub struct Invocation {
     pub limits: Limits,
     /// What the upload added to the module.
     pub manifest: Arc<Manifest>,
+    /// What it may reach beyond its input.
+    pub reach: Reach,
     /// The time at hand-over. The guest's clock and the times of its notes go on from here: the sandbox reads no wall clock.
     pub now: Timestamp,
     /// Where log lines and progress go. It is never waited for: what does not fit is dropped and counted.

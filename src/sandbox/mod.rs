@@ -16,17 +16,22 @@ mod compile;
 mod config;
 mod engine;
 mod error;
+mod grants;
 mod guest;
 mod hot;
+mod http;
 mod inspect;
 mod invocation;
 mod limiter;
 mod load;
+mod mask;
 mod module;
 mod notes;
 mod output;
 mod preview1;
+mod reach;
 mod rejection;
+mod resources;
 mod run;
 mod slots;
 mod stdio;
@@ -38,6 +43,7 @@ mod turn;
     reason = "what does not go together is one thing, whatever the kinds of the two"
 )]
 mod typed;
+mod wasi_grants;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,11 +56,13 @@ use tokio_util::task::AbortOnDropHandle;
 pub use compile::{Compilation, compile_child};
 pub use config::{Compiler, Config};
 pub use error::Error;
+pub use http::{HttpConfig, HttpLimits, Resolve, SystemResolver};
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
 pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
+pub use resources::{Entry, Nothing, Reach, ResourceError, ResourceResult, Resources};
 #[doc(hidden)]
 pub use typed::typed_trial;
 
@@ -134,8 +142,7 @@ impl Sandbox {
             };
             let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
-            let mut store =
-                guest::store(&inner.engine, module.contract(), invocation).map_err(Error::engine("make a store"))?;
+            let mut store = guest::store(&inner.engine, &module, invocation).map_err(Error::engine("make a store"))?;
             let driven = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
             let described = match driven.ending {
                 Ending::Returned(Ok(described)) => Ok(task::descriptions(described)?),
@@ -223,6 +230,7 @@ fn describing() -> Invocation {
             ..Limits::default()
         },
         manifest: Arc::default(),
+        reach: Reach::default(),
         now: Timestamp::default(),
         notes,
         cancel: Cancel::default(),

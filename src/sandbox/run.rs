@@ -93,7 +93,7 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
     let (input, cancel, manifest) = (invocation.input.clone(), invocation.cancel.clone(), invocation.manifest.clone());
     let limits = invocation.limits;
     let began = Instant::now();
-    let mut store = match guest::store(engine, module.contract(), invocation) {
+    let mut store = match guest::store(engine, module, invocation) {
         Ok(store) => store,
         Err(error) => return Report::without_guest(Failure::new(Kind::Trap, format!("{error:#}"))),
     };
@@ -112,6 +112,8 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
         Ending::Deadline => Outcome::Failed(deadline(limits.attempt_timeout)),
         Ending::Cancelled => Outcome::Failed(cancelled()),
     };
+    let outcome = guest.http.explain(outcome, || guest.notes.telling_line());
+    let outcome = guest.asking.mask().cleared(outcome);
     let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
     let fuel_used = fuel_used(&store, limits.fuel, is_exact);
     // Giving the slot's memory back is part of what an invocation takes.

@@ -1,9 +1,12 @@
 //! What tasks and runs leave in the broker, shared by those who write it and those who read it.
 
+pub mod blobs;
 pub mod catalogue;
 pub mod dead;
 pub mod hand_backs;
 pub mod journal;
+pub mod kv;
 pub mod records;
 pub mod run_values;
+pub mod secrets;
 pub mod values;

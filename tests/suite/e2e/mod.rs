@@ -9,6 +9,7 @@
 //! | `broker` | a broker that is late, gone or full |
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
+//! | `grants` | tenants keep to their own buckets and secrets, and operators decide what may be granted |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `runs` | runs of flows, and coordinators that are killed |
 //! | `schedules` | one start a slot, with two coordinators of which one is killed |
@@ -20,6 +21,7 @@ mod cancel;
 mod crashes;
 mod delivery;
 mod dev;
+mod grants;
 mod main_job;
 mod messages;
 mod placement;
