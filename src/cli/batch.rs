@@ -104,6 +104,11 @@ pub(super) async fn send(
     how: &How,
     key: &str,
 ) -> Result<(), Fault> {
+    if how.idempotency_window.is_some() {
+        return Err(Fault::usage(
+            "--idempotency-window goes with one task: a batch is sent once however often that is begun",
+        ));
+    }
     let text = read(path)?;
     let now = client.broker().clock.now();
     let defaults = Defaults {

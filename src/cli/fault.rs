@@ -117,6 +117,8 @@ impl From<client::Error> for Fault {
             | Error::Unfit(_)
             | Error::LetterNotFound(_)
             | Error::BatchNotFound(_)
+            | Error::KeyUnusable(_)
+            | Error::KeyTaken { .. }
             | Error::Refused(_) => usage,
             Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
             Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),

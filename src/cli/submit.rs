@@ -7,6 +7,7 @@ use clap::Args;
 use super::{Connect, Fault, input};
 use crate::client::Place;
 use crate::model::limits::{FuelWish, Wish};
+use crate::model::once;
 use crate::model::schedule::calendar::{ZONE_DEFAULT, parse_time};
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::parse_duration;
@@ -45,6 +46,10 @@ pub(super) struct How {
     /// The zone of --at, as in Europe/Berlin.
     #[arg(long, default_value = ZONE_DEFAULT, requires = "at")]
     zone: String,
+
+    /// How long a second submit under --idempotency-key is the first one; a day where it is not given, 30d at most.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, requires = "idempotency_key")]
+    pub(super) idempotency_window: Option<Duration>,
 }
 
 /// How a task is called.
@@ -74,7 +79,8 @@ pub(super) struct TaskOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) expires: Option<Duration>,
 
-    /// The same for every attempt; guests hand it to services that they call.
+    /// The same for every attempt; guests hand it to services that they call. A second `send` or `call` with the key is the
+    /// first one, for a day or --idempotency-window.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -102,6 +108,12 @@ impl How {
         signature.options = self.options.options()?;
         signature.options.expires = self.options.expires.map(|expires| now.after(expires));
         Ok((signature, Place { queue: self.options.queue.clone(), due: self.due(now)?, ..Place::default() }))
+    }
+
+    /// The idempotency key and its window, where there is one.
+    pub(super) fn once(&self) -> Option<(&str, Duration)> {
+        let window = self.idempotency_window.unwrap_or(once::WINDOW_DEFAULT);
+        self.options.idempotency_key.as_deref().map(|key| (key, window))
     }
 
     /// When it is due, if not at once.
@@ -203,6 +215,8 @@ mod tests {
             (&["m/t", "--delay", "400d"], "of a year at most"),
             (&["m/t", "--delay", "5s", "--at", "2026-01-01T00:00:00Z"], "cannot be used with"),
             (&["m/t", "--zone", "UTC"], "--at"),
+            (&["m/t", "--idempotency-window", "7d"], "--idempotency-key"),
+            (&["m/t", "--idempotency-key", "k", "--idempotency-window", "400d"], "of a year at most"),
             (&[], "<TASK>"),
         ] {
             let error = parse(args).err().unwrap_or_default();

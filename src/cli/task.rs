@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::submit::{How, Submit};
 use super::{Connect, Fault, batch, output};
-use crate::client::{CancelledAll, Client, Watch};
+use crate::client::{CancelledAll, Client, Submitted, Watch};
 use crate::model::lifecycle::{End, Record, Settled, State};
 use crate::model::signature::parse_label;
 use crate::model::{TaskId, TaskRef, Value};
@@ -35,6 +35,12 @@ impl Call {
         let (_nats, client) = self.submit.connect.client().await?;
         let (signature, place) = self.submit.signature(client.broker().clock.now())?;
         let mut screen = Screen::new(self.quiet);
+        if let Some(once) = self.submit.how.once() {
+            let submitted = client.submit_once(signature, &place, once).await?;
+            let settled = client.wait(submitted.id(), &mut |watch| screen.show(watch)).await?;
+            screen.clear();
+            return print(&client, submitted.id().as_str(), settled, self.json).await;
+        }
         let mut submitted = None;
         let told = |id: &TaskId| submitted = Some(id.clone());
         let settled = client.call_watched(signature, &place, told, &mut |watch| screen.show(watch)).await?;
@@ -78,8 +84,14 @@ impl Send {
             return batch::send(&client, &path, self.task, &self.how, &self.batch_key).await;
         };
         let (signature, place) = self.how.signature(task, self.input.as_deref(), client.broker().clock.now())?;
-        let id = client.submit(signature, &place).await?;
-        output::line(id.as_str())
+        let Some(once) = self.how.once() else {
+            return output::line(client.submit(signature, &place).await?.as_str());
+        };
+        let submitted = client.submit_once(signature, &place, once).await?;
+        if let Submitted::Known(_) = submitted {
+            eprintln!("submitted before under this key");
+        }
+        output::line(submitted.id().as_str())
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::{TaskId, TaskKey};
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, subject};
-use crate::store::records;
+use crate::store::{kept, records};
 
 /// How often a cancel tries again when the task's record changes under it.
 const TRIES_MAX: u32 = 16;
@@ -55,7 +55,12 @@ impl Client {
                 }
             };
             match records::write(&self.broker, &self.tenant, id, &record, expected).await {
-                Ok(()) => return self.clean_up(id).await,
+                Ok(()) => {
+                    if let Record::Settled(settled) = &record {
+                        kept::keep(&self.broker, &self.tenant, id, settled).await;
+                    }
+                    return self.clean_up(id).await;
+                }
                 Err(broker::Error::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }

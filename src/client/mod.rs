@@ -20,6 +20,7 @@ mod call;
 mod cancel;
 mod dead;
 mod modules;
+mod once;
 mod queues;
 mod runs;
 mod runs_control;
@@ -40,6 +41,7 @@ pub use call::Watch;
 pub use cancel::CancelledAll;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
+pub use once::Submitted;
 pub use queues::{Purged, QueueView};
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
@@ -51,10 +53,11 @@ pub use submit::Place;
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
+use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
     Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
-    Tenant, Version,
+    Tenant, Timestamp, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -95,6 +98,21 @@ pub enum Error {
     /// A task of this id is queued or running already.
     #[error("submit {0}: a task of this id is queued or running")]
     Occupied(TaskId),
+    /// The idempotency key or its window cannot be used; nothing was submitted.
+    #[error("submit: {0}")]
+    KeyUnusable(#[from] Unusable),
+    /// Another call was submitted under the idempotency key; nothing was submitted.
+    #[error(
+        "submit under idempotency key {key:?}: until {until} it belongs to task {id}, which has another task or input"
+    )]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// The task that has it.
+        id: TaskId,
+        /// When its window ends.
+        until: Timestamp,
+    },
     /// The task has ended already.
     #[error("cancel task {id}: it has ended already, as {state}")]
     Ended {

@@ -69,6 +69,11 @@ impl Client {
         // The version is decided here: what is queued runs the code it was submitted for, retries too.
         signature.task.version = Some(module.version.clone());
         let publish = self.message(id, signature, place, recheck).await?;
+        self.publish_task(id, publish).await
+    }
+
+    /// Publishes the message that submits a task.
+    pub(super) async fn publish_task(&self, id: &TaskId, publish: Publish) -> Result<(), Error> {
         match self.broker.streams.publish(publish).await {
             Ok(_) => Ok(()),
             Err(broker::Error::Occupied { .. }) => Err(Error::Occupied(id.clone())),

@@ -20,7 +20,7 @@ use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::sandbox;
 use crate::store::values::{self, Shelf};
-use crate::store::{dead, hand_backs, records};
+use crate::store::{dead, hand_backs, kept, records};
 
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
@@ -134,7 +134,7 @@ impl Attempt<'_> {
                 debug!("dropped a delivery of a task that has ended");
                 // Whoever committed its failure may have died before the letter was kept.
                 if let Some(Record::Settled(settled)) = record.map(|stored| stored.record) {
-                    dead::keep(&self.shared.broker, self.subject, headers, payload, &settled).await;
+                    self.keep(id, &settled, (headers, payload)).await;
                 }
             }
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
@@ -188,7 +188,9 @@ impl Attempt<'_> {
                 self.shared.metrics.settled(&settled);
                 if matches!(settled.end, End::Failed(_)) {
                     let (headers, payload) = message.encode();
-                    dead::keep(&self.shared.broker, self.subject, &headers, &payload, &settled).await;
+                    self.keep(id, &settled, (&headers, &payload)).await;
+                } else {
+                    kept::keep(&self.shared.broker, &self.subject.tenant, id, &settled).await;
                 }
             }
             (Written::Lost(Standing::Over | Standing::Current), _) => {
@@ -207,8 +209,15 @@ impl Attempt<'_> {
             && let Record::Settled(settled) = &record
         {
             self.shared.metrics.settled(settled);
-            dead::keep(&self.shared.broker, self.subject, message.0, message.1, settled).await;
+            self.keep(id, settled, message).await;
         }
+    }
+
+    /// Keeps what outlives the task's record: the letter of one that failed, the outcome of one that has a key.
+    async fn keep(&self, id: &TaskId, settled: &Settled, (headers, payload): (&Headers, &Bytes)) {
+        let broker = &self.shared.broker;
+        dead::keep(broker, self.subject, headers, payload, settled).await;
+        kept::keep(broker, &self.subject.tenant, id, settled).await;
     }
 
     async fn schedule(&self, message: &TaskMessage, next: u32, due: Timestamp) {

@@ -12,6 +12,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod module;
 pub mod name;
+pub mod once;
 pub mod outcome;
 pub mod retry;
 pub mod schedule;

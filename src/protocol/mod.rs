@@ -9,6 +9,7 @@ pub mod headers;
 pub mod kv;
 pub mod module;
 pub mod note;
+pub mod once;
 pub mod queue;
 pub mod record;
 pub mod schedule;

@@ -59,6 +59,8 @@ pub enum Stream {
     Batch,
     /// What operators have decided of queues: `lvg.*.queue.>`.
     Queue,
+    /// Idempotency keys, and how the tasks that were submitted under them ended: `lvg.*.once.>` and `lvg.*.kept.>`.
+    Once,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
     /// Keys and values of tenants: `lvg.*.kv.>`.
@@ -121,7 +123,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Kv, Self::Secret])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once, Self::Kv, Self::Secret])
             .chain(runs)
             .collect()
     }
@@ -154,6 +156,7 @@ impl Stream {
             "dead" => Some(Self::Dead),
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
+            "once" | "kept" => Some(Self::Once),
             "schedule" => Some(Self::Recurring),
             "kv" => Some(Self::Kv),
             "secret" => Some(Self::Secret),
@@ -177,6 +180,7 @@ impl Stream {
             Self::Dead => "LVG_DEAD".to_owned(),
             Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
+            Self::Once => "LVG_ONCE".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Kv => "LVG_KV".to_owned(),
             Self::Secret => "LVG_SECRET".to_owned(),
@@ -231,6 +235,8 @@ impl Stream {
                 ..Rules::history()
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
+            // Each message has a time to live of thirty days at most.
+            Self::Once => Rules { subjects: below(&["once", "kept"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Kv => Rules { subjects: below(&["kv"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
             Self::Secret => {

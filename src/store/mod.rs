@@ -6,6 +6,7 @@ pub mod dead;
 pub mod hand_backs;
 pub mod journal;
 pub mod kv;
+pub mod kept;
 pub mod records;
 pub mod run_values;
 pub mod secrets;

@@ -1,5 +1,6 @@
 //! The record of a task: one message that is only ever replaced by compare-and-set.
 
+use super::kept;
 use crate::broker::{Broker, Error, Publish};
 use crate::model::lifecycle::Record;
 use crate::model::{TaskId, Tenant};
@@ -20,7 +21,10 @@ pub struct StoredRecord {
 /// What the broker fails with, and a record that cannot be read.
 pub async fn read(broker: &Broker, tenant: &Tenant, id: &TaskId) -> Result<Option<StoredRecord>, Error> {
     let subject = subject::result(tenant, id);
-    let Some(message) = broker.streams.last(&subject).await? else { return Ok(None) };
+    let Some(message) = broker.streams.last(&subject).await? else {
+        // The window of a key may be longer than results are kept.
+        return kept::read(broker, tenant, id).await;
+    };
     match record::decode(&message.headers, &message.payload) {
         Ok(record) => Ok(Some(StoredRecord { record, sequence: message.sequence })),
         Err(rejection) => Err(Error::Other(format!("the record on {subject} cannot be read: {rejection}"))),

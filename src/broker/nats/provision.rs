@@ -110,6 +110,7 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Dead
         | Stream::Queue
         | Stream::Batch
+        | Stream::Once
         | Stream::Recurring
         | Stream::Kv
         | Stream::Secret

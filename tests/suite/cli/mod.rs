@@ -26,6 +26,7 @@ mod flows;
 mod guests;
 mod modules;
 mod new;
+mod once;
 mod queues;
 mod runs;
 mod schedules;

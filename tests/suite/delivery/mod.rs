@@ -6,6 +6,7 @@ mod cancel;
 mod chaos;
 mod dead;
 mod failures;
+mod once;
 mod queues;
 mod races;
 mod rejections;
