@@ -130,6 +130,7 @@ impl Serve {
         let sandbox = sandbox::open(slots, self.cache.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
+        config.labels = self.labels.iter().cloned().collect();
         config.lease = self.lease;
         config.drain = self.drain;
         info!(host = %config.id, labels = ?self.labels, "a host begins");

@@ -12,12 +12,15 @@ pub mod limits;
 pub mod module;
 pub mod name;
 pub mod outcome;
+pub mod requirement;
 pub mod retry;
+pub mod scaling;
 pub mod schedule;
 pub mod signature;
 pub mod step;
 pub mod step_life;
 pub mod time;
+pub mod turns;
 
 pub use datum::Datum;
 pub use digest::Digest;
@@ -30,6 +33,7 @@ pub use name::{
     TaskName, TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
+pub use requirement::{Labels, Mark};
 pub use retry::Policy;
 pub use signature::Signature;
 pub use step::StepId;

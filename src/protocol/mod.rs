@@ -11,6 +11,7 @@ pub mod note;
 pub mod queue;
 pub mod record;
 pub mod schedule;
+pub mod serving;
 pub mod step;
 pub mod stream;
 pub mod subject;

@@ -4,6 +4,7 @@ pub mod catalogue;
 pub mod dead;
 pub mod hand_backs;
 pub mod journal;
+pub mod marks;
 pub mod records;
 pub mod run_values;
 pub mod values;
