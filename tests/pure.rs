@@ -111,8 +111,15 @@ fn wish() -> impl Strategy<Value = Wish> {
 
 fn options() -> impl Strategy<Value = Options> {
     let labels = btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16);
-    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels).prop_map(
-        |(retry, limits, expires, idempotency_key, labels)| Options { retry, limits, expires, idempotency_key, labels },
+    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels.clone(), labels).prop_map(
+        |(retry, limits, expires, idempotency_key, labels, requires)| Options {
+            retry,
+            limits,
+            expires,
+            idempotency_key,
+            labels,
+            requires,
+        },
     )
 }
 
@@ -442,7 +449,7 @@ proptest! {
 
     #[test]
     fn a_subject_reads_back(tenant in name(), queue in name(), priority in 0..=9_u8, key in task_key()) {
-        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), key };
+        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), mark: None, key };
         prop_assert_eq!(TaskSubject::read(&task.task()), Some(task.clone()));
         prop_assert_eq!(TaskSubject::read(&task.fire()), Some(task.clone()));
         prop_assert_eq!(Stream::of(&task.task()), Some(Stream::Task(task.tenant.clone())));
@@ -495,7 +502,7 @@ proptest! {
         let tenant: Tenant = "acme".parse().unwrap();
         let mut subjects = Vec::new();
         if let Ok(id) = text.parse::<TaskId>() {
-            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, key: (&id).into() };
+            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, mark: None, key: (&id).into() };
             subjects.extend([(place.task(), 6), (place.fire(), 6), (subject::schedule(&tenant, &id), 4), (subject::result(&tenant, &id), 4)]);
             subjects.extend([(subject::log(&tenant, &id), 4), (subject::progress(&tenant, &id), 5)]);
         }

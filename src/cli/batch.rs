@@ -116,6 +116,7 @@ pub(super) async fn send(
         options: how.options.options()?,
         expires: how.options.expires,
         queue: Some(how.options.queue.clone()),
+        priority: Some(how.options.priority),
         delay: how.delay,
         due: how.due(now)?.filter(|_| how.delay.is_none()),
     };

@@ -149,6 +149,7 @@ impl Serve {
         let sandbox = sandbox::open_trusting(slots, self.cache.clone(), self.http_authorities.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
+        config.labels = self.labels.iter().cloned().collect();
         config.lease = self.lease;
         config.drain = self.drain;
         config.allow = allow;

@@ -13,7 +13,6 @@ use crate::model::schedule::{CATCH_UP_DEFAULT, Calendar, Cause, Course, Overlap,
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{FlowName, ScheduleName, Signature, TaskRef, Timestamp, Version};
 use crate::protocol::schedule::{Call, Schedule as Record, What};
-use crate::protocol::subject::PRIORITY_DEFAULT;
 
 /// Slots to come that are shown.
 const NEXT_SHOWN: usize = 5;
@@ -269,7 +268,7 @@ impl Create {
             }
             let signature = Signature { options, ..Signature::new(task.clone(), input) };
             let (expires, queue) = (self.options.expires, self.options.queue.clone());
-            return Ok(What::Task(Box::new(Call { signature, expires, queue, priority: PRIORITY_DEFAULT })));
+            return Ok(What::Task(Box::new(Call { signature, expires, queue, priority: self.options.priority })));
         }
         let flow = self.flow.as_deref().unwrap_or_default();
         let (name, version) = match flow.split_once('@') {

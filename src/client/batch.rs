@@ -14,7 +14,6 @@ use crate::broker::{self, Publish, Start as From};
 use crate::model::lifecycle::Record;
 use crate::model::{Digest, RunId, TaskRef, Value, Version};
 use crate::protocol::batch::{BATCH_LABEL, BatchRecord, Defaults, Entry, RECORD_VERSION, all, subject, task_of};
-use crate::protocol::subject::PRIORITY_DEFAULT;
 use crate::store::records;
 use crate::store::values::VALUE_BYTES_MAX;
 
@@ -211,14 +210,13 @@ impl Client {
     }
 
     async fn send_one(&self, batch: &Batch, place: usize, again: bool) -> Result<(), Error> {
-        let Entry { mut signature, expires, queue, delay, due } =
+        let Entry { mut signature, expires, queue, priority, delay, due } =
             batch.entry(place).map_err(|problem| Error::Refused(format!("the batch has changed: {problem}")))?;
         signature.task.version = batch.versions.get(&signature.task).cloned().or(signature.task.version);
         signature.options.labels.insert(BATCH_LABEL.to_owned(), batch.id.to_string());
         let now = self.broker.clock.now();
         signature.options.expires = expires.map(|expires| now.after(expires));
-        let place_in_queue =
-            Place { queue, priority: PRIORITY_DEFAULT, due: delay.map(|delay| now.after(delay)).or(due) };
+        let place_in_queue = Place { queue, priority, due: delay.map(|delay| now.after(delay)).or(due) };
         let id = task_id(&task_of(&self.tenant, &batch.id, place as u64));
         insist(|| async {
             let message = self.message(&id, signature.clone(), &place_in_queue, again).await?;

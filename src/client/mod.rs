@@ -21,6 +21,7 @@ mod cancel;
 mod dead;
 mod modules;
 mod once;
+mod queue_views;
 mod queues;
 mod runs;
 mod runs_control;
@@ -42,7 +43,8 @@ pub use cancel::CancelledAll;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use modules::Upload;
 pub use once::Submitted;
-pub use queues::{Purged, QueueView};
+pub use queue_views::{BandView, QueueView};
+pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -61,6 +63,7 @@ use crate::model::{
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
+use crate::store::marks::Marks;
 use crate::store::values::Missing;
 use crate::workflow::wire::RunState;
 
@@ -238,6 +241,7 @@ pub struct Client {
     tenant: Tenant,
     resolved: Arc<Mutex<Resolved>>,
     catalogue: Arc<Catalogue>,
+    marks: Marks,
 }
 
 /// Modules that were looked up, and when.
@@ -248,7 +252,7 @@ impl Client {
     #[must_use]
     pub fn new(broker: Broker, tenant: Tenant) -> Self {
         let catalogue = Arc::new(Catalogue::new(broker.clone()));
-        Self { broker, tenant, resolved: Arc::default(), catalogue }
+        Self { broker, tenant, resolved: Arc::default(), catalogue, marks: Marks::default() }
     }
 
     /// The tenant that it acts for.

@@ -12,6 +12,7 @@ use crate::model::lifecycle::{Record, State};
 use crate::model::{HostId, TaskId};
 use crate::protocol::note::LogLine;
 use crate::protocol::subject;
+use crate::protocol::task::REQUIRES;
 
 /// How long hosts have to say that they run a task.
 const FIND_PATIENCE: Duration = Duration::from_millis(200);
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub record: Option<Record>,
     /// The host that runs it.
     pub host: Option<HostId>,
+    /// What it waits for, where it is queued and not every host may take it.
+    pub waits_for: Option<String>,
 }
 
 impl Client {
@@ -45,14 +48,17 @@ impl Client {
 
     async fn look(&self, id: &TaskId) -> Result<Option<Snapshot>, Error> {
         let record = self.record(id).await?.map(|stored| stored.record);
-        let ended = |state| Snapshot { state, record: record.clone(), host: None };
+        let ended = |state| Snapshot { state, record: record.clone(), host: None, waits_for: None };
         if let Some(Record::Settled(settled)) = &record {
             return Ok(Some(ended(settled.end.state())));
         }
-        if self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await?.is_some() {
+        if let Some(message) = self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await? {
             let host = self.host_of(id).await?;
-            let state = if host.is_some() { State::Running } else { State::Queued };
-            return Ok(Some(Snapshot { state, record, host }));
+            if host.is_some() {
+                return Ok(Some(Snapshot { state: State::Running, record, host, waits_for: None }));
+            }
+            let waits_for = message.headers.value(REQUIRES).map(|labels| format!("a host with {labels}"));
+            return Ok(Some(Snapshot { state: State::Queued, record, host, waits_for }));
         }
         // It may have ended between the two looks.
         if let Some(stored) = self.record(id).await? {
@@ -60,11 +66,11 @@ impl Client {
                 Record::Settled(settled) => settled.end.state(),
                 Record::Retrying { .. } => State::Retrying,
             };
-            return Ok(Some(Snapshot { state, record: Some(stored.record), host: None }));
+            return Ok(Some(Snapshot { state, record: Some(stored.record), host: None, waits_for: None }));
         }
         for waiting in [subject::schedule(&self.tenant, id), subject::fire_anywhere(&self.tenant, id)] {
             if self.broker.streams.last(&waiting).await?.is_some() {
-                return Ok(Some(Snapshot { state: State::Scheduled, record: None, host: None }));
+                return Ok(Some(Snapshot { state: State::Scheduled, record: None, host: None, waits_for: None }));
             }
         }
         Ok(None)

@@ -3,7 +3,8 @@
 //! | file | what it does |
 //! |---|---|
 //! | `lane` | one queue: slots, deliveries, drain |
-//! | `pauses` | which queues are paused |
+//! | `bands` | what of a queue is not plain: other priorities, and tasks that require labels |
+//! | `rules` | which queues are paused, what they require, and what marks on tasks mean |
 //! | `attempt` | one delivery, from its message to its acknowledgement |
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
@@ -17,12 +18,13 @@
 //! [`step_life`](crate::model::step_life), not here. A host knows no workflow.
 
 mod attempt;
+mod bands;
 mod catalogue;
 mod commit;
 mod lane;
 mod notes;
-mod pauses;
 mod resources;
+mod rules;
 mod running;
 mod step;
 
@@ -36,9 +38,10 @@ pub use resources::resources;
 
 use crate::broker::{self, Broker, Consumer};
 use crate::model::grants::Allow;
-use crate::model::{HostId, Limits, Queue, Tenant};
+use crate::model::{HostId, Labels, Limits, Queue, Tenant};
+use crate::protocol::Stream;
 use crate::protocol::queue::consumer_name;
-use crate::protocol::{Stream, subject};
+use crate::protocol::subject::{self, Band};
 use crate::sandbox::{Resources, Sandbox};
 use crate::store::secrets::SealingKey;
 use crate::telemetry::Metrics;
@@ -61,6 +64,8 @@ pub struct Config {
     pub id: HostId,
     /// The queues that it serves, and how many parts of the slots each of them has.
     pub queues: Vec<(Queue, u32)>,
+    /// Its labels, which queues and tasks may require.
+    pub labels: Labels,
     /// Tasks that it runs at a time.
     pub concurrency: usize,
     /// How long a delivery is its own without a heartbeat.
@@ -83,6 +88,7 @@ impl Config {
             tenant,
             id,
             queues: vec![(Queue::default_queue(), 1)],
+            labels: Labels::new(),
             concurrency,
             lease: LEASE_DEFAULT,
             ceiling: ceiling_default(),
@@ -90,6 +96,12 @@ impl Config {
             secrets_key: None,
             drain: DRAIN_DEFAULT,
         }
+    }
+
+    /// The queues with their slots.
+    fn slots(&self) -> impl Iterator<Item = (&Queue, usize)> {
+        let weights: Vec<u32> = self.queues.iter().map(|(_, weight)| *weight).collect();
+        self.queues.iter().map(|(queue, _)| queue).zip(shares(self.concurrency, &weights))
     }
 }
 
@@ -99,13 +111,20 @@ pub fn ceiling_default() -> Limits {
     Limits { fuel: None, memory_bytes: 1 << 30, attempt_timeout: Duration::from_secs(3600), ..Limits::default() }
 }
 
-/// The consumer of a queue: one for all hosts that serve it.
+/// The consumer of the plain tasks of a queue: one for all hosts that serve it.
 #[must_use]
 pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
+    band_consumer(tenant, queue, &Band::PLAIN, lease)
+}
+
+/// The consumer of a band of a queue. Together they hand out all tasks of the queue, and none twice: filters of a work queue must
+/// not overlap.
+#[must_use]
+pub fn band_consumer(tenant: &Tenant, queue: &Queue, band: &Band, lease: Duration) -> Consumer {
     Consumer {
         stream: Stream::Task(tenant.clone()),
-        name: consumer_name(queue),
-        filter: subject::queue_tasks(tenant, queue),
+        name: consumer_name(queue, band),
+        filter: subject::band_tasks(tenant, queue, band),
         lease,
         deliveries_max: None,
     }
@@ -119,7 +138,7 @@ struct Shared {
     catalogue: catalogue::Catalogue,
     resources: Arc<dyn Resources>,
     running: running::Running,
-    pauses: pauses::Pauses,
+    rules: rules::Rules,
     metrics: Metrics,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
@@ -151,7 +170,7 @@ impl Host {
             ),
             resources: resources(broker.clone(), config.tenant.clone(), config.secrets_key.clone()),
             running: running::Running::default(),
-            pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
+            rules: rules::Rules::begin(broker.clone(), config.tenant.clone(), config.labels.clone()).await?,
             hand_back: CancellationToken::new(),
             config,
             broker,
@@ -159,8 +178,7 @@ impl Host {
             metrics,
         });
         let mut lanes = Vec::new();
-        let weights: Vec<u32> = shared.config.queues.iter().map(|(_, weight)| *weight).collect();
-        for ((queue, _), slots) in shared.config.queues.iter().zip(shares(shared.config.concurrency, &weights)) {
+        for (queue, slots) in shared.config.slots() {
             lanes.push(lane::Lane::begin(Arc::clone(&shared), queue.clone(), slots).await?);
         }
         Ok(Self { shared, lanes })
@@ -173,7 +191,7 @@ impl Host {
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
         // What is in this set ends with it, also if the host is dropped.
         let mut background = JoinSet::new();
-        for listener in [Listener::Control, Listener::Catalogue, Listener::Pauses] {
+        for listener in [Listener::Control, Listener::Catalogue, Listener::Rules] {
             let shared = Arc::clone(&self.shared);
             background.spawn(async move { listener.run(&shared).await });
         }
@@ -189,7 +207,7 @@ impl Host {
 enum Listener {
     Control,
     Catalogue,
-    Pauses,
+    Rules,
 }
 
 impl Listener {
@@ -197,7 +215,7 @@ impl Listener {
         match self {
             Self::Control => running::listen(shared).await,
             Self::Catalogue => shared.catalogue.follow().await,
-            Self::Pauses => shared.pauses.follow().await,
+            Self::Rules => shared.rules.follow().await,
         }
     }
 }

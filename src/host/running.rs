@@ -8,9 +8,11 @@ use futures::StreamExt as _;
 use tracing::{info, warn};
 
 use super::Shared;
+use super::rules::Closed;
 use crate::broker::patience::Patience;
 use crate::model::{TaskKey, Tenant};
 use crate::protocol::Headers;
+use crate::protocol::serving::{self, SERVING_VERSION, Serving};
 use crate::protocol::subject::{self, Control, TaskSubject};
 use crate::sandbox::Cancel;
 
@@ -61,7 +63,11 @@ pub(super) async fn listen(shared: &Shared) {
                 // Words come from others: from here on none is missed. Without an answer the listener stands all the same.
                 drop(shared.broker.bus.flush().await);
                 while let Some(word) = words.next().await {
-                    obey(shared, Control::read(&word.subject), word.reply).await;
+                    if serving::is_asked(&word.subject) {
+                        answer(shared, word.reply, serving_of(shared).encode()).await;
+                    } else {
+                        obey(shared, Control::read(&word.subject), word.reply).await;
+                    }
                 }
             }
             Err(error) => warn!(%error, "cannot hear words to hosts, trying again"),
@@ -79,13 +85,31 @@ async fn obey(shared: &Shared, word: Option<Control>, reply: Option<String>) {
             }
         }
         Some(Control::Find(tenant, key)) => {
-            if let (Some(_), Some(reply)) = (shared.running.find(tenant, key), reply) {
-                let host = Bytes::copy_from_slice(shared.config.id.as_str().as_bytes());
-                if let Err(error) = shared.broker.bus.send(&reply, Headers::new(), host).await {
-                    warn!(%error, "failed to say what runs here");
-                }
+            if shared.running.find(tenant, key).is_some() {
+                answer(shared, reply, Bytes::copy_from_slice(shared.config.id.as_str().as_bytes())).await;
             }
         }
         None => {}
+    }
+}
+
+async fn answer(shared: &Shared, reply: Option<String>, body: Bytes) {
+    if let Some(reply) = reply
+        && let Err(error) = shared.broker.bus.send(&reply, Headers::new(), body).await
+    {
+        warn!(%error, "failed to say what is done here");
+    }
+}
+
+/// What this host serves; queues that are closed to it are none of it.
+fn serving_of(shared: &Shared) -> Serving {
+    let known = shared.rules.subscribe();
+    let closed = known.borrow().closed.clone();
+    let open = shared.config.slots().filter(|(queue, _)| closed.get(queue) != Some(&Closed::Required));
+    Serving {
+        v: SERVING_VERSION,
+        host: shared.config.id.clone(),
+        labels: shared.config.labels.clone(),
+        queues: open.map(|(queue, slots)| (queue.clone(), slots as u64)).collect(),
     }
 }

@@ -14,12 +14,15 @@ pub mod module;
 pub mod name;
 pub mod once;
 pub mod outcome;
+pub mod requirement;
 pub mod retry;
+pub mod scaling;
 pub mod schedule;
 pub mod signature;
 pub mod step;
 pub mod step_life;
 pub mod time;
+pub mod turns;
 
 pub use datum::Datum;
 pub use digest::Digest;
@@ -33,6 +36,7 @@ pub use name::{
     SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
+pub use requirement::{Labels, Mark};
 pub use retry::Policy;
 pub use signature::Signature;
 pub use step::StepId;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::limits::Wish;
-use super::{Policy, TaskRef, Timestamp, Value};
+use super::{Labels, Policy, TaskRef, Timestamp, Value};
 
 /// The most labels of one task.
 pub const LABELS_MAX: usize = 16;
@@ -35,6 +35,8 @@ pub struct Options {
     pub idempotency_key: Option<String>,
     /// For people and searches.
     pub labels: BTreeMap<String, String>,
+    /// Labels that a host must have to run it.
+    pub requires: Labels,
 }
 
 impl Signature {

@@ -14,6 +14,7 @@ pub mod queue;
 pub mod record;
 pub mod schedule;
 pub mod secret;
+pub mod serving;
 pub mod step;
 pub mod stream;
 pub mod subject;

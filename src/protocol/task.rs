@@ -13,7 +13,7 @@ use crate::model::limits::{FuelWish, Off, Wish};
 use crate::model::retry::ATTEMPTS_MAX;
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::{format_duration, parse_duration};
-use crate::model::{Datum, Digest, Policy, Signature, TaskRef, Timestamp, Value};
+use crate::model::{Datum, Digest, Labels, Policy, Signature, TaskRef, Timestamp, Value, requirement};
 
 /// `module/task` or `module@version/task`. The only header that a task needs.
 pub const TASK: &str = "Lovage-Task";
@@ -35,6 +35,8 @@ pub const EXPIRES: &str = "Lovage-Expires";
 pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
 /// `key=value`, separated by commas.
 pub const LABELS: &str = "Lovage-Labels";
+/// Labels that a host must have, `key=value` each, with commas between them; the subject carries their mark.
+pub const REQUIRES: &str = "Lovage-Requires";
 /// `sha256:<digest> <size>`: the input (or output) is in the object store and the body is empty.
 pub const VALUE: &str = "Lovage-Value";
 /// Present on a compensation and its retries: a cancel of the run does not stop it.
@@ -178,7 +180,7 @@ pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
-    let Options { retry, limits, expires, idempotency_key, labels } = options;
+    let Options { retry, limits, expires, idempotency_key, labels, requires } = options;
     if *retry != Policy::default() {
         let text = if *retry == Policy::of_attempts(retry.attempts) {
             retry.attempts.to_string()
@@ -204,9 +206,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
     if let Some(key) = idempotency_key {
         headers.set(IDEMPOTENCY_KEY, key);
     }
-    if !labels.is_empty() {
-        let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        headers.set(LABELS, pairs.join(","));
+    for (name, labels) in [(LABELS, labels), (REQUIRES, requires)] {
+        if !labels.is_empty() {
+            headers.set(name, requirement::text(labels));
+        }
     }
 }
 
@@ -231,19 +234,24 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
     if idempotency_key.as_ref().is_some_and(|key| key.len() > IDEMPOTENCY_KEY_LEN_MAX) {
         return Err(Rejection::new(IDEMPOTENCY_KEY, "it takes up to 256 bytes"));
     }
-    let labels = headers.value(LABELS).into_iter().flat_map(|text| text.split(','));
-    let labels: std::collections::BTreeMap<String, String> =
-        labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(LABELS, error))?;
-    if labels.len() > LABELS_MAX {
-        return Err(Rejection::new(LABELS, "it takes up to 16 labels"));
-    }
     Ok(Options {
         retry,
         limits: Wish { fuel, memory_bytes: parsed(headers, MEMORY)?, attempt_timeout_ms, output_bytes: None },
         expires: parsed::<Timestamp>(headers, EXPIRES)?,
         idempotency_key,
-        labels,
+        labels: labels(headers, LABELS)?,
+        requires: labels(headers, REQUIRES)?,
     })
+}
+
+fn labels(headers: &Headers, name: &str) -> Result<Labels, Rejection> {
+    let labels = headers.value(name).into_iter().flat_map(|text| text.split(','));
+    let labels: Labels =
+        labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(name, error))?;
+    if labels.len() > LABELS_MAX {
+        return Err(Rejection::new(name, "it takes up to 16 labels"));
+    }
+    Ok(labels)
 }
 
 /// The header's value in its type; `None` where it is absent.
@@ -305,6 +313,7 @@ mod tests {
             expires: Some(Timestamp::from_millis(1_000)),
             idempotency_key: Some("k".into()),
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
+            requires: [("gpu".to_owned(), "yes".to_owned())].into(),
         };
         let message = TaskMessage {
             attempt: 2,
@@ -334,6 +343,7 @@ mod tests {
             (ATTEMPT_TIMEOUT, "soon", "it takes a duration"),
             (EXPIRES, "tomorrow", "it takes RFC 3339"),
             (LABELS, "a", "key=value"),
+            (REQUIRES, "gpu", "key=value"),
             (VALUE, "sha256:00 3", "sha256:<digest>"),
             (FORM, "torn", "it takes composed"),
             (DIGEST, "abc", ""),
@@ -367,7 +377,7 @@ mod tests {
         fn no_header_makes_the_reader_panic(name in "[A-Za-z-]{1,24}", value in "\\PC{0,80}") {
             let headers = bare().with(&name, value.clone());
             drop(TaskMessage::decode(&headers, &Bytes::new()));
-            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, VALUE, FORM, DIGEST] {
+            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, REQUIRES, VALUE, FORM, DIGEST] {
                 drop(TaskMessage::decode(&bare().with(name, value.clone()), &Bytes::new()));
             }
         }

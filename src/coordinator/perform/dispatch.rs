@@ -10,7 +10,7 @@ use crate::model::limits::Wish;
 use crate::model::outcome::VALUE_INLINE_MAX;
 use crate::model::signature::Options;
 use crate::model::step_life::{StepEnd, StepOutcome};
-use crate::model::{Datum, Failure, Kind, Queue, Signature, StepAttempt, Value};
+use crate::model::{Datum, Failure, Kind, Mark, Queue, Signature, StepAttempt, Value};
 use crate::protocol::step;
 use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject};
 use crate::protocol::task::{self, Form, TaskMessage};
@@ -29,7 +29,11 @@ impl Performer {
                 return Performed::Done;
             }
         };
-        let publish = self.task(dispatch, input, form, recheck);
+        let (shared, requires) = (&self.shared, &dispatch.options.requires);
+        let queue = dispatch.options.queue.clone().unwrap_or_else(Queue::default_queue);
+        let note = || shared.marks.note(&shared.broker, &self.tenant, &queue, requires);
+        drop(Patience::default().insist("note what is required", note).await);
+        let publish = self.task(dispatch, queue, (input, form), recheck);
         let mut patience = Patience::default();
         loop {
             match self.shared.broker.streams.publish(publish.clone()).await {
@@ -62,15 +66,16 @@ impl Performer {
         }
     }
 
-    fn task(&self, dispatch: &Dispatch, input: Value, form: Form, recheck: bool) -> Publish {
+    fn task(&self, dispatch: &Dispatch, queue: Queue, (input, form): (Value, Form), recheck: bool) -> Publish {
         let options = &dispatch.options;
         let timeout = options.attempt_timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let key = StepAttempt { run: self.run.clone(), step: dispatch.step.clone(), attempt: dispatch.attempt };
         let message_id = (!recheck).then(|| format!("{}/{}/{}", self.run, dispatch.step, dispatch.attempt));
         let subject = TaskSubject {
             tenant: self.tenant.clone(),
-            queue: options.queue.clone().unwrap_or_else(Queue::default_queue),
+            queue,
             priority: options.priority.and_then(Priority::new).unwrap_or(PRIORITY_DEFAULT),
+            mark: Mark::of(&options.requires),
             key: key.into(),
         };
         let signature = Signature {
@@ -86,6 +91,7 @@ impl Performer {
                 expires: dispatch.expires,
                 idempotency_key: dispatch.idempotency_key.clone(),
                 labels: options.labels.clone(),
+                requires: options.requires.clone(),
                 ..Options::default()
             },
         };

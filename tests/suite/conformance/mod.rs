@@ -147,7 +147,9 @@ promises! {
         a_purge_of_one_subject_leaves_deliveries_of_others,
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,
-        a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each;
+        a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each,
+        a_visit_takes_what_waits_and_waits_for_nothing, what_is_recalled_does_not_come,
+        subjects_with_messages_are_listed;
     bus: a_listener_hears_what_is_sent_and_stored, an_asker_gets_as_many_answers_as_it_takes, nobody_answers_at_once,
         after_a_flush_nothing_of_others_is_missed;
     objects: objects_of_any_size_come_back, an_object_is_replaced, a_missing_object_is_none, a_removed_object_is_gone,

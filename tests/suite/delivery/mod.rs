@@ -1,6 +1,7 @@
 //! The life of tasks on the broker in memory, whose switches make every race of the protocol happen on demand. What steps of
 //! runs live through is in `steps`, on both brokers.
 
+mod bands;
 mod batches;
 mod cancel;
 mod chaos;
@@ -174,6 +175,7 @@ fn place(id: &TaskId) -> TaskSubject {
         tenant: Tenant::default_tenant(),
         queue: "default".parse().unwrap(),
         priority: PRIORITY_DEFAULT,
+        mark: None,
         key: id.into(),
     }
 }
