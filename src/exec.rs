@@ -165,6 +165,6 @@ fn wish(options: &TaskOptions) -> Wish {
         fuel: options.fuel,
         memory_bytes: options.memory_bytes,
         attempt_timeout_ms: options.attempt_timeout.map(millis),
-        output_bytes: None,
+        ..Wish::default()
     }
 }

@@ -13,6 +13,7 @@ mod exec;
 mod fault;
 mod flow;
 mod host;
+mod hosts;
 mod input;
 mod inspect;
 mod module;
@@ -83,6 +84,9 @@ enum Command {
     /// See, pause and purge queues.
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// See what hosts do, and let them leave.
+    #[command(subcommand)]
+    Hosts(hosts::Hosts),
     /// List, send again and drop tasks that have failed for good.
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -147,6 +151,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
         Command::Queue(queue) => Box::pin(queue.run()).await,
+        Command::Hosts(hosts) => Box::pin(hosts.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,

@@ -19,6 +19,7 @@ mod batch;
 mod call;
 mod cancel;
 mod dead;
+mod hosts;
 mod modules;
 mod queues;
 mod runs;
@@ -53,8 +54,8 @@ use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
 use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
-    Tenant, Version,
+    Failure, FlowName, HostId, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName,
+    TaskRef, Tenant, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -124,6 +125,9 @@ pub enum Error {
     /// The task failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// There is no host of this id, or it does not answer.
+    #[error("ask host {0}: there is none of this id that answers")]
+    HostNotFound(HostId),
     /// A value cannot be had.
     #[error(transparent)]
     Missing(#[from] Missing),

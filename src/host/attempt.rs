@@ -10,6 +10,7 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::catalogue::Loaded;
 use super::commit::{self, Written};
+use super::running::Work;
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
@@ -156,7 +157,7 @@ impl Attempt<'_> {
 
     async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
         let cancel = sandbox::Cancel::default();
-        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let entry = self.shared.running.enter(self.subject, self.work(message), cancel.clone());
         let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
         drop(entry);
         let policy = &message.signature.options.retry;
@@ -220,6 +221,12 @@ impl Attempt<'_> {
         Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
     }
 
+    /// What this host does for the task, for those who ask.
+    pub(super) fn work(&self, message: &TaskMessage) -> Work {
+        let since = self.shared.broker.clock.now();
+        Work { task: message.signature.task.clone(), attempt: message.attempt, since }
+    }
+
     /// Runs the attempt in the sandbox, until it ends or is cancelled.
     pub(super) async fn invoke(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let span = info_span!(
@@ -228,7 +235,9 @@ impl Attempt<'_> {
             attempt = message.attempt,
             traceparent = message.traceparent.as_deref(),
         );
-        self.invoke_within(message, cancel).instrument(span).await
+        let ran = self.invoke_within(message, cancel).instrument(span).await;
+        self.shared.stats.ended(&self.subject.queue, &ran.outcome, &ran.usage);
+        ran
     }
 
     async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {

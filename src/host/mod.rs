@@ -9,21 +9,28 @@
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
 //! | `running` | what runs here: found, cancelled and handed back by id |
+//! | `announce` | heartbeats, and answers to words of the operator and of NATS's tools |
+//! | `leaving` | how a host stops: until when what runs may go on |
+//! | `stats` | what was done since it began |
 //! | `notes` | guests' log lines and progress, on their way to the broker |
 //!
 //! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
 //! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle) and, for a step's attempt, in
 //! [`step_life`](crate::model::step_life), not here. A host knows no workflow.
 
+mod announce;
 mod attempt;
 mod catalogue;
 mod commit;
 mod lane;
+mod leaving;
 mod notes;
 mod pauses;
 mod running;
+mod stats;
 mod step;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,7 +38,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{self, Broker, Consumer};
-use crate::model::{HostId, Limits, Queue, Tenant};
+use crate::model::{HostId, Limits, Queue, Tenant, Timestamp};
 use crate::protocol::queue::consumer_name;
 use crate::protocol::{Stream, subject};
 use crate::sandbox::Sandbox;
@@ -53,6 +60,10 @@ pub struct Config {
     pub tenant: Tenant,
     /// This process among all hosts.
     pub id: HostId,
+    /// The machine that it runs on, for people.
+    pub name: String,
+    /// What its operator says of it.
+    pub labels: BTreeMap<String, String>,
     /// The queues that it serves, and how many parts of the slots each of them has.
     pub queues: Vec<(Queue, u32)>,
     /// Tasks that it runs at a time.
@@ -72,6 +83,8 @@ impl Config {
         Self {
             tenant,
             id,
+            name: String::new(),
+            labels: BTreeMap::new(),
             queues: vec![(Queue::default_queue(), 1)],
             concurrency,
             lease: LEASE_DEFAULT,
@@ -108,6 +121,9 @@ struct Shared {
     running: running::Running,
     pauses: pauses::Pauses,
     metrics: Metrics,
+    stats: stats::Stats,
+    started: Timestamp,
+    leaving: leaving::Leaving,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
 }
@@ -134,6 +150,9 @@ impl Host {
             running: running::Running::default(),
             pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
             hand_back: CancellationToken::new(),
+            stats: stats::Stats::new(config.queues.iter().map(|(queue, _)| queue)),
+            started: broker.clock.now(),
+            leaving: leaving::Leaving::new(),
             config,
             broker,
             sandbox,
@@ -147,20 +166,26 @@ impl Host {
         Ok(Self { shared, lanes })
     }
 
-    /// Takes and runs tasks until `stop` fires and what runs has ended, or was handed back.
+    /// Takes and runs tasks until `stop` fires or its operator drains it, and what runs has ended, or was handed back.
     ///
     /// # Errors
     /// What the broker refuses for good; a broker that is away is waited for.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
         // What is in this set ends with it, also if the host is dropped.
         let mut background = JoinSet::new();
-        for listener in [Listener::Control, Listener::Catalogue, Listener::Pauses] {
+        for listener in Listener::ALL {
             let shared = Arc::clone(&self.shared);
             background.spawn(async move { listener.run(&shared).await });
         }
-        let lanes = self.lanes.into_iter().map(|lane| lane.serve(stop.clone()));
+        let shared = Arc::clone(&self.shared);
+        background.spawn(async move {
+            stop.cancelled().await;
+            shared.leaving.begin(shared.config.drain);
+        });
+        let lanes = self.lanes.into_iter().map(|lane| lane.serve(self.shared.leaving.begun().clone()));
         let outcome = futures::future::try_join_all(lanes).await.map(drop);
         background.shutdown().await;
+        announce::farewell(&self.shared).await;
         outcome
     }
 }
@@ -171,14 +196,20 @@ enum Listener {
     Control,
     Catalogue,
     Pauses,
+    Beat,
+    Answer,
 }
 
 impl Listener {
+    const ALL: [Self; 5] = [Self::Control, Self::Catalogue, Self::Pauses, Self::Beat, Self::Answer];
+
     async fn run(self, shared: &Shared) {
         match self {
             Self::Control => running::listen(shared).await,
             Self::Catalogue => shared.catalogue.follow().await,
             Self::Pauses => shared.pauses.follow().await,
+            Self::Beat => announce::beat(shared).await,
+            Self::Answer => announce::answer(shared).await,
         }
     }
 }

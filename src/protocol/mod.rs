@@ -6,6 +6,8 @@ pub mod batch;
 pub mod dead;
 pub mod flow;
 pub mod headers;
+pub mod host;
+pub mod micro;
 pub mod module;
 pub mod note;
 pub mod queue;

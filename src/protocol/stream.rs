@@ -61,7 +61,7 @@ pub enum Stream {
     Queue,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
-    /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
+    /// Which coordinator has which partition, and heartbeats: `lvg.ctl.partition.*`, `lvg.ctl.coordinator.*`, `lvg.ctl.host.*`.
     Coordination,
 }
 
@@ -131,7 +131,7 @@ impl Stream {
         }
         let tenant = tokens.next()?;
         if tenant == CONTROL {
-            return matches!(tokens.next()?, "partition" | "coordinator").then_some(Self::Coordination);
+            return matches!(tokens.next()?, "partition" | "coordinator" | "host").then_some(Self::Coordination);
         }
         match tokens.next()? {
             "task" => Some(Self::Task(tenant.parse().ok()?)),
@@ -221,7 +221,7 @@ impl Stream {
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Coordination => Rules {
-                subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
+                subjects: ["partition", "coordinator", "host"].map(|kind| format!("lvg.{CONTROL}.{kind}.*")).to_vec(),
                 ..Rules::current()
             },
         }

@@ -86,7 +86,7 @@ impl Guest {
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         Self {
-            limiter: Limiter::new(&limits),
+            limiter: Limiter::new(&limits, cancel.clone()),
             notes,
             output,
             attempt,

@@ -61,7 +61,7 @@ pub(super) async fn drive<T>(
 }
 
 /// Calls a module in a store of its own.
-pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation, grace: Duration) -> Report {
+pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation) -> Report {
     let (input, cancel, manifest) = (invocation.input.clone(), invocation.cancel.clone(), invocation.manifest.clone());
     let limits = invocation.limits;
     let began = Instant::now();
@@ -69,7 +69,8 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
         Ok(store) => store,
         Err(error) => return Report::without_guest(Failure::new(Kind::Trap, format!("{error:#}"))),
     };
-    let ending = drive(module.linked.call(&mut store, &input), limits.attempt_timeout, &cancel, grace).await;
+    let call = module.linked.call(&mut store, &input);
+    let ending = drive(call, limits.attempt_timeout, &cancel, limits.cancel_grace).await;
     let guest = store.data();
     guest.finish_lines();
     let is_exact = matches!(ending, Ending::Returned(Ok(_)));
