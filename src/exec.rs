@@ -126,6 +126,7 @@ impl Executor for Guests {
             fuel: report.fuel_used,
             memory_bytes: report.memory_peak_bytes,
             duration_us: u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX),
+            ..Usage::default()
         };
         let outcome = match report.outcome {
             Outcome::Output(output) => match sandbox::json(&output, binary) {

@@ -214,6 +214,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             fuel,
             memory_bytes,
             duration_us,
+            about: None,
         },
     );
     prop_oneof![Just(Usage::default()), ran]

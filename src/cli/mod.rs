@@ -9,6 +9,7 @@ mod connect;
 mod coordinator;
 mod dead;
 mod dev;
+mod events;
 mod exec;
 mod fault;
 mod flow;
@@ -16,6 +17,7 @@ mod host;
 mod hosts;
 mod input;
 mod inspect;
+mod interrupt;
 mod module;
 mod new;
 mod output;
@@ -24,6 +26,7 @@ mod run;
 mod runs;
 mod sandbox;
 mod schedule;
+mod screen;
 mod signals;
 mod status;
 mod submit;
@@ -81,6 +84,8 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// See what happens to tasks, runs, schedules and hosts, live or afterwards.
+    Events(events::Events),
     /// See, pause and purge queues.
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -150,6 +155,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Events(events) => Box::pin(events.run()).await,
         Command::Queue(queue) => Box::pin(queue.run()).await,
         Command::Hosts(hosts) => Box::pin(hosts.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,

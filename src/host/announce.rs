@@ -12,7 +12,8 @@ use super::Shared;
 use crate::broker::patience::Patience;
 use crate::broker::{Message, Publish};
 use crate::protocol::host::{
-    self, BEAT_EVERY, BEAT_TTL, Capacity, Drain, HostDetail, HostRecord, HostState, TASKS_SHOWN_MAX, VERSION, Word,
+    self, BEAT_EVERY, BEAT_TTL, Capacity, Drain, HostDetail, HostNews, HostRecord, HostState, NewsKind,
+    TASKS_SHOWN_MAX, VERSION, Word,
 };
 use crate::protocol::micro::{self, Verb};
 use crate::protocol::{Headers, Rejection};
@@ -25,11 +26,15 @@ pub(super) async fn beat(shared: &Shared) {
     let mut ticks = tokio::time::interval(BEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = false;
+    tell(shared, NewsKind::Joined).await;
     loop {
         tokio::select! {
-            _ = ticks.tick() => {}
+            _ = ticks.tick() => shared.stats.beat(),
             // That it leaves is said at once.
-            () = shared.leaving.begun().cancelled(), if !told => told = true,
+            () = shared.leaving.begun().cancelled(), if !told => {
+                told = true;
+                tell(shared, NewsKind::Draining).await;
+            }
         }
         let publish = Publish {
             ttl: Some(BEAT_TTL),
@@ -44,9 +49,23 @@ pub(super) async fn beat(shared: &Shared) {
 /// Takes the record away: the host has left.
 pub(super) async fn farewell(shared: &Shared) {
     let subject = host::heartbeat(&shared.config.id);
-    let removed = tokio::time::timeout(FAREWELL_TIME_MAX, shared.broker.streams.purge(&subject)).await;
-    if !matches!(removed, Ok(Ok(_))) {
+    let leave = async {
+        tell(shared, NewsKind::Left).await;
+        shared.broker.streams.purge(&subject).await
+    };
+    if !matches!(tokio::time::timeout(FAREWELL_TIME_MAX, leave).await, Ok(Ok(_))) {
         debug!("failed to take the record of the host away: it ends by itself");
+    }
+}
+
+/// Says what changed of this host. History is best effort: a broker that is away is not waited for.
+async fn tell(shared: &Shared, what: NewsKind) {
+    let config = &shared.config;
+    let at = shared.broker.clock.now();
+    let news = HostNews { at, what, name: config.name.clone(), labels: config.labels.clone() };
+    let subject = HostNews::subject(&config.tenant, &config.id);
+    if let Err(error) = shared.broker.streams.publish(Publish::new(subject, host::encode(&news))).await {
+        debug!(%error, "news of the host were lost");
     }
 }
 

@@ -126,6 +126,7 @@ async fn obey(shared: &Shared, word: Option<Control>, reply: Option<String>) {
                 }
             }
         }
+        Some(Control::Watch(_)) => shared.stats.watch(),
         None => {}
     }
 }

@@ -1,12 +1,12 @@
 //! What a host has done since it began, by queue, and what it has in hand.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::model::lifecycle::Usage;
 use crate::model::{Outcome, Queue};
-use crate::protocol::host::Done;
+use crate::protocol::host::{Done, WATCHED_BEATS};
 
 /// The longest words of a last failure, in characters: a heartbeat's reader wants a hint, not a report.
 const FAILURE_LEN_MAX: usize = 200;
@@ -15,7 +15,14 @@ const FAILURE_LEN_MAX: usize = 200;
 pub(super) struct Stats {
     in_hand: AtomicU64,
     queues: BTreeMap<Queue, Mutex<Done>>,
+    /// For how many heartbeats somebody is believed to look at events.
+    watched: AtomicU32,
+    /// Beginnings that may be told until the next heartbeat.
+    told_left: AtomicU32,
 }
+
+/// Tasks of which a host says in a second that they begin, while somebody looks: more than anybody reads.
+const TOLD_MAX: u32 = 1_000;
 
 /// A delivery that is in hand until this is dropped.
 pub(super) struct InHand<'a>(&'a AtomicU64);
@@ -24,7 +31,30 @@ impl Stats {
     /// Counters for these queues: no message can make them more.
     pub(super) fn new<'a>(queues: impl Iterator<Item = &'a Queue>) -> Self {
         let queues = queues.map(|queue| (queue.clone(), Mutex::default())).collect();
-        Self { in_hand: AtomicU64::new(0), queues }
+        Self { in_hand: AtomicU64::new(0), queues, watched: AtomicU32::new(0), told_left: AtomicU32::new(0) }
+    }
+
+    /// Somebody looks.
+    pub(super) fn watch(&self) {
+        self.watched.store(WATCHED_BEATS, Ordering::Relaxed);
+        self.told_left.store(TOLD_MAX, Ordering::Relaxed);
+    }
+
+    /// A heartbeat has passed.
+    pub(super) fn beat(&self) {
+        let less = |count: u32| Some(count.saturating_sub(1));
+        if self.watched.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less) > Ok(1) {
+            self.told_left.store(TOLD_MAX, Ordering::Relaxed);
+        } else {
+            self.told_left.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it is to be told that a task begins: while somebody looks, and within the bound.
+    pub(super) fn is_told(&self) -> bool {
+        // All that it costs while nobody looks.
+        self.told_left.load(Ordering::Relaxed) > 0
+            && self.told_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 
     /// Takes a delivery in hand.
@@ -81,6 +111,22 @@ mod tests {
         assert_eq!(done.len(), 1);
         let Done { attempts, failed, busy_us, fuel, last_failure } = done[&queue].clone();
         assert_eq!((attempts, failed, busy_us, fuel, last_failure.len()), (2, 1, 14, 10, FAILURE_LEN_MAX));
+    }
+
+    #[test]
+    fn beginnings_are_told_while_somebody_looks_and_within_a_bound() {
+        let stats = Stats::new(std::iter::empty());
+        assert!(!stats.is_told());
+        stats.watch();
+        assert_eq!((0..2_000).filter(|_| stats.is_told()).count(), TOLD_MAX as usize);
+        for _ in 1..WATCHED_BEATS {
+            stats.beat();
+            assert!(stats.is_told());
+        }
+        stats.beat();
+        assert!(!stats.is_told());
+        stats.beat();
+        assert!(!stats.is_told());
     }
 
     #[test]

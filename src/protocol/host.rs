@@ -20,6 +20,12 @@ pub const BEAT_EVERY: Duration = Duration::from_secs(1);
 /// How long a heartbeat counts: three may be lost, and a host that was killed is gone from lists within five seconds.
 pub const BEAT_TTL: Duration = Duration::from_secs(4);
 
+/// How often somebody who looks at events says so. Hosts say which tasks begin for [`WATCHED_BEATS`] heartbeats after that.
+pub const WATCH_EVERY: Duration = Duration::from_secs(3);
+
+/// For how many of its own heartbeats a host that was told that somebody looks believes it.
+pub const WATCHED_BEATS: u32 = 8;
+
 /// Tasks that a host names when it is asked what runs: with the longest names they fill half of a message.
 pub const TASKS_SHOWN_MAX: usize = 500;
 
@@ -161,6 +167,52 @@ impl HostRecord {
     /// Anything that is not a record of a version that this code knows.
     pub fn decode(body: &Bytes) -> Result<Self, Rejection> {
         versioned::read("record of a host", VERSION, body)
+    }
+}
+
+/// What a host says of itself when it changes, on `lvg.<t>.ev.host.<id>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostNews {
+    /// When, by its clock.
+    pub at: Timestamp,
+    /// What.
+    pub what: NewsKind,
+    /// Its machine.
+    pub name: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What changed of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NewsKind {
+    /// It takes tasks from now on.
+    Joined,
+    /// It takes no more.
+    Draining,
+    /// It is gone, and nothing of it runs any more.
+    Left,
+}
+
+impl NewsKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Joined => "joined",
+            Self::Draining => "draining",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl HostNews {
+    /// `lvg.<t>.ev.host.<id>`
+    #[must_use]
+    pub fn subject(tenant: &Tenant, id: &HostId) -> String {
+        format!("lvg.{tenant}.ev.host.{id}")
     }
 }
 

@@ -2,6 +2,7 @@
 //! submit one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use bytes::Bytes;
@@ -209,8 +210,7 @@ fn encode_options(options: &Options, headers: &mut Headers) {
         headers.set(IDEMPOTENCY_KEY, key);
     }
     if !labels.is_empty() {
-        let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        headers.set(LABELS, pairs.join(","));
+        headers.set(LABELS, written_labels(labels));
     }
 }
 
@@ -235,13 +235,25 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
     if idempotency_key.as_ref().is_some_and(|key| key.len() > IDEMPOTENCY_KEY_LEN_MAX) {
         return Err(Rejection::new(IDEMPOTENCY_KEY, "it takes up to 256 bytes"));
     }
+    let labels = read_labels(headers)?;
+    Ok(Options { retry, limits, expires: parsed::<Timestamp>(headers, EXPIRES)?, idempotency_key, labels })
+}
+
+/// Labels as their header has them.
+pub(super) fn written_labels(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
+}
+
+/// The labels of a message; none where there is no such header.
+pub(super) fn read_labels(headers: &Headers) -> Result<BTreeMap<String, String>, Rejection> {
     let labels = headers.value(LABELS).into_iter().flat_map(|text| text.split(','));
-    let labels: std::collections::BTreeMap<String, String> =
+    let labels: BTreeMap<String, String> =
         labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(LABELS, error))?;
     if labels.len() > LABELS_MAX {
         return Err(Rejection::new(LABELS, "it takes up to 16 labels"));
     }
-    Ok(Options { retry, limits, expires: parsed::<Timestamp>(headers, EXPIRES)?, idempotency_key, labels })
+    Ok(labels)
 }
 
 /// A header that holds a duration, in milliseconds.

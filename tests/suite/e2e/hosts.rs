@@ -71,7 +71,7 @@ async fn a_host_says_what_runs_and_what_it_has_done() {
     let detail =
         eventually_there("it runs", || Some(inspected()).filter(|detail| detail["tasks"][0]["state"] == "running"));
     let running = &detail["tasks"][0];
-    assert_eq!((&running["id"], &running["task"]), (&task.as_str().into(), &"spins/run".into()));
+    assert_eq!((&running["id"], &running["task"]), (&task.as_str().into(), &"spins@1/run".into()));
     assert_eq!(
         (&running["tenant"], &running["queue"], &running["attempt"]),
         (&"default".into(), &"default".into(), &1.into())
@@ -83,7 +83,7 @@ async fn a_host_says_what_runs_and_what_it_has_done() {
     assert!(done["last_failure"].as_str().unwrap().len() > 5, "{done}");
     assert_eq!((&detail["capacity"]["slots_free"], &detail["capacity"]["hot_modules"]), (&1.into(), &2.into()));
     let shown = cli.run(&["hosts", "show", id(&host)]);
-    for part in ["serving on", "1 of 2 slots run", "queue default: 2 attempts", "spins/run", "64.0 KiB"] {
+    for part in ["serving on", "1 of 2 slots run", "queue default: 2 attempts", "spins@1/run", "64.0 KiB"] {
         assert!(shown.output().contains(part), "{part}: {}", shown.stdout);
     }
     cli.run(&["hosts", "show", "nobody"]).fails(2, &["ask host nobody", "lovage hosts ls"]);
