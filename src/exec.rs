@@ -138,6 +138,7 @@ impl Executor for Guests {
             fuel: report.fuel_used,
             memory_bytes: report.memory_peak_bytes,
             duration_us: u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX),
+            ..Usage::default()
         };
         let outcome = match report.outcome {
             Outcome::Output(output) => match sandbox::json(&output, binary) {
@@ -178,6 +179,6 @@ fn wish(options: &TaskOptions) -> Wish {
         fuel: options.fuel,
         memory_bytes: options.memory_bytes,
         attempt_timeout_ms: options.attempt_timeout.map(millis),
-        output_bytes: None,
+        ..Wish::default()
     }
 }

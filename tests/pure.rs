@@ -99,14 +99,16 @@ fn fuel() -> impl Strategy<Value = FuelWish> {
 
 /// A wish as a task message may carry it: of the output's size only a manifest speaks.
 fn wish() -> impl Strategy<Value = Wish> {
-    (option::of(fuel()), option::of(any::<u64>()), option::of(duration())).prop_map(|(fuel, memory_bytes, timeout)| {
-        Wish {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
+    (option::of(fuel()), option::of(any::<u64>()), option::of(duration()), option::of(duration())).prop_map(
+        move |(fuel, memory_bytes, timeout, grace)| Wish {
             fuel,
             memory_bytes,
-            attempt_timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap()),
+            attempt_timeout_ms: timeout.map(millis),
             output_bytes: None,
-        }
-    })
+            cancel_grace_ms: grace.map(millis),
+        },
+    )
 }
 
 fn options() -> impl Strategy<Value = Options> {
@@ -220,6 +222,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             fuel,
             memory_bytes,
             duration_us,
+            about: None,
         },
     );
     prop_oneof![Just(Usage::default()), ran]
@@ -602,6 +605,7 @@ proptest! {
                 && one.attempt_timeout <= other.attempt_timeout
                 && one.output_bytes <= other.output_bytes
                 && one.log_bytes <= other.log_bytes
+                && one.cancel_grace <= other.cancel_grace
         };
         prop_assert!(below(&bounded, &ceiling) && below(&bounded, &limits), "{:?}", bounded);
         prop_assert_eq!(bounded.within(&ceiling), bounded);

@@ -132,6 +132,8 @@ pub struct Stored {
 pub enum Start {
     /// Every message with this sequence or a later one.
     Sequence(u64),
+    /// Every message that was stored at this time or later.
+    Time(Timestamp),
     /// The last message of each subject, then, if the reading goes on, every new one.
     LastPerSubject,
 }

@@ -79,6 +79,10 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE")]
     secrets_key: Option<PathBuf>,
 
+    /// The most time that a guest which asks whether it is cancelled may take to end tidily.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    cancel_grace: Duration,
+
     /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
     #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
@@ -117,7 +121,13 @@ impl HostArgs {
             let (host, mover) = begun?;
             up.store(true, Ordering::Relaxed);
             info!("ready");
-            let (host, mover) = tokio::join!(host.serve(stop.clone()), mover.serve(stop.clone()));
+            let serve = async {
+                let served = host.serve(stop.clone()).await;
+                // It may have left at its operator's word.
+                stop.cancel();
+                served
+            };
+            let (host, mover) = tokio::join!(serve, mover.serve(stop.clone()));
             Ok(host.and(mover)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
@@ -154,6 +164,8 @@ impl Serve {
         config.drain = self.drain;
         config.allow = allow;
         config.secrets_key = secrets_key;
+        config.ceiling.cancel_grace = self.cancel_grace;
+        config.name = machine();
         info!(host = %config.id, labels = ?self.labels, "a host begins");
         Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)
     }
@@ -214,16 +226,17 @@ fn host_id(place: usize) -> Result<HostId, Fault> {
 
 /// A name that no other part of any process has: the machine's, the process's and its place in it.
 pub(super) fn process_id(place: usize) -> String {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
-    let machine: String = machine
-        .trim()
-        .chars()
-        .map(|c| c.to_ascii_lowercase())
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
+    let machine = machine();
     let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
     let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
     format!("{machine}{suffix}")
+}
+
+/// What this machine calls itself, as far as it can stand in an id.
+fn machine() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
+    let machine = machine.trim().chars().map(|c| c.to_ascii_lowercase());
+    machine.filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
 }
 
 const _: () = assert!(LEASE_DEFAULT.as_secs() == 20, "the default of --lease is written as text above");

@@ -10,12 +10,15 @@ mod connect;
 mod coordinator;
 mod dead;
 mod dev;
+mod events;
 mod exec;
 mod fault;
 mod flow;
 mod host;
+mod hosts;
 mod input;
 mod inspect;
+mod interrupt;
 mod keys;
 mod kv;
 mod module;
@@ -26,6 +29,7 @@ mod run;
 mod runs;
 mod sandbox;
 mod schedule;
+mod screen;
 mod secret;
 mod signals;
 mod status;
@@ -84,9 +88,14 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// See what happens to tasks, runs, schedules and hosts, live or afterwards.
+    Events(events::Events),
     /// See, pause and purge queues.
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// See what hosts do, and let them leave.
+    #[command(subcommand)]
+    Hosts(hosts::Hosts),
     /// List, send again and drop tasks that have failed for good.
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -159,7 +168,9 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Result(result) => Box::pin(result.run()).await,
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
+        Command::Events(events) => Box::pin(events.run()).await,
         Command::Queue(queue) => Box::pin(queue.run()).await,
+        Command::Hosts(hosts) => Box::pin(hosts.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,

@@ -5,6 +5,7 @@ mod show;
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
 
+use super::interrupt::OnInterrupt;
 use super::run::{follow, label};
 use super::{Connect, Fault, input, output};
 use crate::client::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -120,7 +121,7 @@ impl Runs {
             Self::Watch(watch) => {
                 let Watch { one, json } = watch;
                 let (_nats, client) = one.connect.client().await?;
-                follow(&client, &one.run, json, json).await
+                follow(&client, &one.run, Some(OnInterrupt::Detach), (json, json)).await
             }
             Self::Cancel(one) => {
                 let (_nats, client) = one.connect.client().await?;

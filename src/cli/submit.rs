@@ -84,6 +84,10 @@ pub(super) struct TaskOptions {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     attempt_timeout: Option<Duration>,
 
+    /// How long a guest that asks whether it is cancelled may go on after that; at most what its host allows.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    cancel_grace: Option<Duration>,
+
     /// Do not run if no host takes it up within this time.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(super) expires: Option<Duration>,
@@ -148,13 +152,15 @@ impl TaskOptions {
         if self.labels.len() > LABELS_MAX || self.requires.len() > LABELS_MAX {
             return Err(Fault::usage(format!("a task takes up to {LABELS_MAX} labels")));
         }
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Ok(Options {
             retry: self.retry.clone().unwrap_or_default(),
             limits: Wish {
                 fuel: self.fuel,
                 memory_bytes: self.memory,
-                attempt_timeout_ms: self.attempt_timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+                attempt_timeout_ms: self.attempt_timeout.map(millis),
                 output_bytes: None,
+                cancel_grace_ms: self.cancel_grace.map(millis),
             },
             expires: None,
             idempotency_key: self.idempotency_key.clone(),
@@ -199,8 +205,8 @@ mod tests {
 
     #[test]
     fn every_option_reaches_the_signature() {
-        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --expires 2s --idempotency-key k \
-                    --label a=1 --label b=2 --priority 9 --require gpu=yes";
+        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --cancel-grace 3s --expires 2s \
+                    --idempotency-key k --label a=1 --label b=2 --priority 9 --require gpu=yes";
         let submit = parse(&args.split(' ').filter(|arg| !arg.is_empty()).collect::<Vec<_>>()).unwrap();
         let (signature, place) = submit.signature(Timestamp::from_millis(1_000)).unwrap();
         let Options { retry, limits, expires, idempotency_key, labels, requires } = signature.options;
@@ -208,6 +214,7 @@ mod tests {
         assert_eq!(requires["gpu"], "yes");
         assert_eq!(limits.fuel, Some(FuelWish::Off(Off::Off)));
         assert_eq!((limits.memory_bytes, limits.attempt_timeout_ms), (Some(9), Some(60_000)));
+        assert_eq!(limits.cancel_grace_ms, Some(3_000));
         assert_eq!((expires, idempotency_key.as_deref()), (Some(Timestamp::from_millis(3_000)), Some("k")));
         assert_eq!(labels.len(), 2);
     }

@@ -19,6 +19,8 @@ mod batch;
 mod call;
 mod cancel;
 mod dead;
+mod events;
+mod hosts;
 mod modules;
 mod once;
 mod queue_views;
@@ -41,6 +43,7 @@ pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
 pub use cancel::CancelledAll;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
+pub use events::{Event, EventFilter, fits};
 pub use modules::Upload;
 pub use once::Submitted;
 pub use queue_views::{BandView, QueueView};
@@ -58,8 +61,8 @@ use crate::model::lifecycle::State;
 use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
-    Tenant, Timestamp, Version,
+    Failure, FlowName, HostId, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName,
+    TaskRef, Tenant, Timestamp, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -145,6 +148,9 @@ pub enum Error {
     /// The task failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// There is no host of this id, or it does not answer.
+    #[error("ask host {0}: there is none of this id that answers")]
+    HostNotFound(HostId),
     /// A value cannot be had.
     #[error(transparent)]
     Missing(#[from] Missing),

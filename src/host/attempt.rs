@@ -10,12 +10,14 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::catalogue::Loaded;
 use super::commit::{self, Written};
+use super::running::Work;
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
-use crate::model::lifecycle::{self, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
-use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, TaskId, TaskKey, Timestamp};
+use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
+use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
 use crate::protocol::Headers;
+use crate::protocol::note::Running;
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::sandbox;
@@ -113,7 +115,7 @@ impl Attempt<'_> {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
-                return self.end(id, (1, 0), End::Failed(failure), (headers, payload)).await;
+                return self.end(id, (self.no_usage(1), 0), End::Failed(failure), (headers, payload)).await;
             }
         };
         let mut seen = Seen {
@@ -138,7 +140,11 @@ impl Attempt<'_> {
                 }
             }
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
-            Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end, (headers, payload)).await,
+            Verdict::Settle(end) => {
+                let about = Some(Box::new(self.about(&message)));
+                let usage = Usage { about, ..self.no_usage(seen.attempt) };
+                self.end(id, (usage, expected), end, (headers, payload)).await;
+            }
             Verdict::Run => self.run(id, &message, expected).await,
         }
     }
@@ -156,7 +162,7 @@ impl Attempt<'_> {
 
     async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
         let cancel = sandbox::Cancel::default();
-        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let entry = self.shared.running.enter(self.subject, self.work(message), cancel.clone());
         let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
         drop(entry);
         let policy = &message.signature.options.retry;
@@ -200,8 +206,8 @@ impl Attempt<'_> {
     }
 
     /// Commits an end of a task that did not run here.
-    async fn end(&self, id: &TaskId, (attempt, expected): (u32, u64), end: End, message: (&Headers, &Bytes)) {
-        let usage = self.no_usage(attempt);
+    async fn end(&self, id: &TaskId, (usage, expected): (Usage, u64), end: End, message: (&Headers, &Bytes)) {
+        let attempt = usage.attempt;
         info!(state = %end.state(), failure = end.failure().map(tracing::field::display), "ended without running");
         let record = Record::Settled(Settled { end, usage });
         let task = (&self.subject.tenant, id);
@@ -229,6 +235,19 @@ impl Attempt<'_> {
         Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
     }
 
+    /// What this host does for the task, for those who ask.
+    pub(super) fn work(&self, message: &TaskMessage) -> Work {
+        let since = self.shared.broker.clock.now();
+        Work { task: message.signature.task.clone(), attempt: message.attempt, since }
+    }
+
+    /// What is called, for those who read its record.
+    pub(super) fn about(&self, message: &TaskMessage) -> About {
+        let Signature { task, options, .. } = &message.signature;
+        let (task, queue) = (Some(task.clone()), Some(self.subject.queue.clone()));
+        About { task, queue, labels: options.labels.clone() }
+    }
+
     /// Runs the attempt in the sandbox, until it ends or is cancelled.
     pub(super) async fn invoke(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let span = info_span!(
@@ -237,11 +256,28 @@ impl Attempt<'_> {
             attempt = message.attempt,
             traceparent = message.traceparent.as_deref(),
         );
-        self.invoke_within(message, cancel).instrument(span).await
+        if self.shared.stats.is_told() {
+            self.tell_running(message).await;
+        }
+        let ran = self.invoke_within(message, cancel).instrument(span).await;
+        self.shared.stats.ended(&self.subject.queue, &ran.outcome, &ran.usage);
+        if let (true, Outcome::Output(output)) = (ran.cancelled, &ran.outcome) {
+            // The task is cancelled all the same; what it had to say is kept where people look.
+            notes::ended_tidily(&self.shared.broker, self.subject, message.attempt, output).await;
+        }
+        ran
+    }
+
+    /// Says that the attempt begins, for whoever looks at events.
+    async fn tell_running(&self, message: &TaskMessage) {
+        let Work { task, attempt, since } = self.work(message);
+        let (host, queue) = (self.shared.config.id.clone(), self.subject.queue.clone());
+        notes::running(&self.shared.broker, self.subject, Running { at: since, attempt, host, task, queue }).await;
     }
 
     async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let mut usage = self.no_usage(message.attempt);
+        usage.about = Some(Box::new(self.about(message)));
         let (module, input) = match self.prepare(message).await {
             Ok(prepared) => prepared,
             Err(failure) => {

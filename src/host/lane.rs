@@ -239,7 +239,7 @@ fn reap(ended: Result<(), JoinError>, running: &mut JoinSet<()>) {
 
 /// Handles one delivery in its slot.
 async fn occupy(shared: Arc<Shared>, delivery: Delivery) {
-    let _counted = shared.metrics.count_running();
+    let _counted = (shared.metrics.count_running(), shared.stats.take());
     attempt::handle(&shared, delivery).await;
 }
 
@@ -252,7 +252,11 @@ async fn drain(shared: &Shared, running: &mut JoinSet<()>) {
             reap(ended, &mut JoinSet::new());
         }
     };
-    if tokio::time::timeout(shared.config.drain, all).await.is_err() {
+    let handed_back = tokio::select! {
+        () = all => false,
+        () = shared.leaving.over() => true,
+    };
+    if handed_back && !running.is_empty() {
         warn!(running = running.len(), "handing back what still runs");
         shared.hand_back.cancel();
         while running.join_next().await.is_some() {}

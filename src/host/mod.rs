@@ -11,21 +11,27 @@
 //! | `catalogue` | which versions of which modules there are, and their bytes |
 //! | `running` | what runs here: found, cancelled and handed back by id |
 //! | `resources` | what stands behind the grants of guests: buckets and secrets of their tenant |
+//! | `announce` | heartbeats, and answers to words of the operator and of NATS's tools |
+//! | `leaving` | how a host stops: until when what runs may go on |
+//! | `stats` | what was done since it began |
 //! | `notes` | guests' log lines and progress, on their way to the broker |
 //!
 //! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
 //! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle) and, for a step's attempt, in
 //! [`step_life`](crate::model::step_life), not here. A host knows no workflow.
 
+mod announce;
 mod attempt;
 mod bands;
 mod catalogue;
 mod commit;
 mod lane;
+mod leaving;
 mod notes;
 mod resources;
 mod rules;
 mod running;
+mod stats;
 mod step;
 
 use std::sync::Arc;
@@ -38,7 +44,7 @@ pub use resources::resources;
 
 use crate::broker::{self, Broker, Consumer};
 use crate::model::grants::Allow;
-use crate::model::{HostId, Labels, Limits, Queue, Tenant};
+use crate::model::{HostId, Labels, Limits, Queue, Tenant, Timestamp};
 use crate::protocol::Stream;
 use crate::protocol::queue::consumer_name;
 use crate::protocol::subject::{self, Band};
@@ -62,6 +68,8 @@ pub struct Config {
     pub tenant: Tenant,
     /// This process among all hosts.
     pub id: HostId,
+    /// The machine that it runs on, for people.
+    pub name: String,
     /// The queues that it serves, and how many parts of the slots each of them has.
     pub queues: Vec<(Queue, u32)>,
     /// Its labels, which queues and tasks may require.
@@ -87,6 +95,7 @@ impl Config {
         Self {
             tenant,
             id,
+            name: String::new(),
             queues: vec![(Queue::default_queue(), 1)],
             labels: Labels::new(),
             concurrency,
@@ -140,6 +149,9 @@ struct Shared {
     running: running::Running,
     rules: rules::Rules,
     metrics: Metrics,
+    stats: stats::Stats,
+    started: Timestamp,
+    leaving: leaving::Leaving,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
 }
@@ -172,6 +184,9 @@ impl Host {
             running: running::Running::default(),
             rules: rules::Rules::begin(broker.clone(), config.tenant.clone(), config.labels.clone()).await?,
             hand_back: CancellationToken::new(),
+            stats: stats::Stats::new(config.queues.iter().map(|(queue, _)| queue)),
+            started: broker.clock.now(),
+            leaving: leaving::Leaving::new(),
             config,
             broker,
             sandbox,
@@ -184,20 +199,26 @@ impl Host {
         Ok(Self { shared, lanes })
     }
 
-    /// Takes and runs tasks until `stop` fires and what runs has ended, or was handed back.
+    /// Takes and runs tasks until `stop` fires or its operator drains it, and what runs has ended, or was handed back.
     ///
     /// # Errors
     /// What the broker refuses for good; a broker that is away is waited for.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
         // What is in this set ends with it, also if the host is dropped.
         let mut background = JoinSet::new();
-        for listener in [Listener::Control, Listener::Catalogue, Listener::Rules] {
+        for listener in Listener::ALL {
             let shared = Arc::clone(&self.shared);
             background.spawn(async move { listener.run(&shared).await });
         }
-        let lanes = self.lanes.into_iter().map(|lane| lane.serve(stop.clone()));
+        let shared = Arc::clone(&self.shared);
+        background.spawn(async move {
+            stop.cancelled().await;
+            shared.leaving.begin(shared.config.drain);
+        });
+        let lanes = self.lanes.into_iter().map(|lane| lane.serve(self.shared.leaving.begun().clone()));
         let outcome = futures::future::try_join_all(lanes).await.map(drop);
         background.shutdown().await;
+        announce::farewell(&self.shared).await;
         outcome
     }
 }
@@ -208,14 +229,20 @@ enum Listener {
     Control,
     Catalogue,
     Rules,
+    Beat,
+    Answer,
 }
 
 impl Listener {
+    const ALL: [Self; 5] = [Self::Control, Self::Catalogue, Self::Rules, Self::Beat, Self::Answer];
+
     async fn run(self, shared: &Shared) {
         match self {
             Self::Control => running::listen(shared).await,
             Self::Catalogue => shared.catalogue.follow().await,
             Self::Rules => shared.rules.follow().await,
+            Self::Beat => announce::beat(shared).await,
+            Self::Answer => announce::answer(shared).await,
         }
     }
 }

@@ -38,7 +38,7 @@ impl Attempt<'_> {
         };
         // Who cancels writes a record, then sends word: who can be found before it looks misses neither.
         let cancel = Cancel::default();
-        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let entry = self.shared.running.enter(self.subject, self.work(&message), cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {
             Verdict::Drop => debug!("dropped a delivery of an attempt that is over, or not wanted any more"),

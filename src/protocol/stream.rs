@@ -67,7 +67,7 @@ pub enum Stream {
     Kv,
     /// Secrets of tenants, sealed, and the public key that they are sealed for: `lvg.*.secret.>`.
     Secret,
-    /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
+    /// Which coordinator has which partition, and heartbeats: `lvg.ctl.partition.*`, `lvg.ctl.coordinator.*`, `lvg.ctl.host.*`.
     Coordination,
 }
 
@@ -138,7 +138,7 @@ impl Stream {
         let tenant = tokens.next()?;
         if tenant == CONTROL {
             return match tokens.next()? {
-                "partition" | "coordinator" => Some(Self::Coordination),
+                "partition" | "coordinator" | "host" => Some(Self::Coordination),
                 "secret" => Some(Self::Secret),
                 _ => None,
             };
@@ -243,7 +243,7 @@ impl Stream {
                 Rules { subjects: below(&["secret"]), per_subject: PerSubject::Last, ..Rules::never_lose() }
             }
             Self::Coordination => Rules {
-                subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
+                subjects: ["partition", "coordinator", "host"].map(|kind| format!("lvg.{CONTROL}.{kind}.*")).to_vec(),
                 ..Rules::current()
             },
         }

@@ -29,6 +29,8 @@ pub const FUEL: &str = "Lovage-Fuel";
 pub const MEMORY: &str = "Lovage-Memory";
 /// The wall-clock bound of one attempt, as in `90s`.
 pub const ATTEMPT_TIMEOUT: &str = "Lovage-Attempt-Timeout";
+/// How long a guest that asks whether it is cancelled may go on after that, as in `5s`.
+pub const CANCEL_GRACE: &str = "Lovage-Cancel-Grace";
 /// RFC 3339: a delivery after it does not run.
 pub const EXPIRES: &str = "Lovage-Expires";
 /// The same for every attempt and delivery of the task.
@@ -197,8 +199,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
     if let Some(bytes) = limits.memory_bytes {
         headers.set(MEMORY, bytes.to_string());
     }
-    if let Some(ms) = limits.attempt_timeout_ms {
-        headers.set(ATTEMPT_TIMEOUT, format_duration(std::time::Duration::from_millis(ms)));
+    for (name, ms) in [(ATTEMPT_TIMEOUT, limits.attempt_timeout_ms), (CANCEL_GRACE, limits.cancel_grace_ms)] {
+        if let Some(ms) = ms {
+            headers.set(name, format_duration(std::time::Duration::from_millis(ms)));
+        }
     }
     if let Some(expires) = expires {
         headers.set(EXPIRES, expires.to_string());
@@ -223,12 +227,12 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
         Some(_) => parsed(headers, FUEL)?.map(FuelWish::Units),
         None => None,
     };
-    let attempt_timeout_ms = match headers.value(ATTEMPT_TIMEOUT) {
-        Some(text) => {
-            let timeout = parse_duration(text).map_err(|error| Rejection::new(ATTEMPT_TIMEOUT, error))?;
-            Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
-        }
-        None => None,
+    let limits = Wish {
+        fuel,
+        memory_bytes: parsed(headers, MEMORY)?,
+        attempt_timeout_ms: millis(headers, ATTEMPT_TIMEOUT)?,
+        output_bytes: None,
+        cancel_grace_ms: millis(headers, CANCEL_GRACE)?,
     };
     let idempotency_key = headers.value(IDEMPOTENCY_KEY).map(str::to_owned);
     if idempotency_key.as_ref().is_some_and(|key| key.len() > IDEMPOTENCY_KEY_LEN_MAX) {
@@ -236,15 +240,23 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
     }
     Ok(Options {
         retry,
-        limits: Wish { fuel, memory_bytes: parsed(headers, MEMORY)?, attempt_timeout_ms, output_bytes: None },
+        limits,
         expires: parsed::<Timestamp>(headers, EXPIRES)?,
         idempotency_key,
-        labels: labels(headers, LABELS)?,
-        requires: labels(headers, REQUIRES)?,
+        labels: read_labels(headers, LABELS)?,
+        requires: read_labels(headers, REQUIRES)?,
     })
 }
 
-fn labels(headers: &Headers, name: &str) -> Result<Labels, Rejection> {
+/// A header that holds a duration, in milliseconds.
+fn millis(headers: &Headers, name: &'static str) -> Result<Option<u64>, Rejection> {
+    let read = |text| parse_duration(text).map_err(|error| Rejection::new(name, error));
+    let duration = headers.value(name).map(read).transpose()?;
+    Ok(duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// The labels in a header; none where it is absent.
+pub(super) fn read_labels(headers: &Headers, name: &str) -> Result<Labels, Rejection> {
     let labels = headers.value(name).into_iter().flat_map(|text| text.split(','));
     let labels: Labels =
         labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(name, error))?;
@@ -309,6 +321,7 @@ mod tests {
                 memory_bytes: Some(1 << 20),
                 attempt_timeout_ms: Some(90_000),
                 output_bytes: None,
+                cancel_grace_ms: Some(5_000),
             },
             expires: Some(Timestamp::from_millis(1_000)),
             idempotency_key: Some("k".into()),

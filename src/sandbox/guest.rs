@@ -97,7 +97,7 @@ impl Guest {
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
         let http = Outgoing::new(module.http.as_ref(), &reach.granted, &attempt.tenant, &notes);
         Self {
-            limiter: Limiter::new(&limits),
+            limiter: Limiter::new(&limits, cancel.clone()),
             notes,
             output,
             attempt,

@@ -165,11 +165,12 @@ impl Sandbox {
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
-        let (engine, grace) = (self.inner.engine.clone(), self.inner.config.cancel_grace);
+        let engine = self.inner.engine.clone();
+        cancel.begin();
         invocation.now = invocation.now.after(handed_over.elapsed());
         invocation.limits.memory_bytes = invocation.limits.memory_bytes.min(self.inner.config.memory_bytes_max);
         let task = self.inner.handle().spawn(async move {
-            let report = run::run(&engine, &module, invocation, grace).await;
+            let report = run::run(&engine, &module, invocation).await;
             // The store is gone by now, so that the pool has room for whoever gets this slot.
             drop(permit);
             report

@@ -89,7 +89,7 @@ pub(super) async fn drive<T>(
 }
 
 /// Calls a module in a store of its own.
-pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation, grace: Duration) -> Report {
+pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation) -> Report {
     let (input, cancel, manifest) = (invocation.input.clone(), invocation.cancel.clone(), invocation.manifest.clone());
     let limits = invocation.limits;
     let began = Instant::now();
@@ -99,7 +99,7 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
     };
     let made = began.elapsed();
     let call = module.linked.call(&mut store, &input);
-    let Driven { ending, busy } = drive(call, limits.attempt_timeout, &cancel, grace).await;
+    let Driven { ending, busy } = drive(call, limits.attempt_timeout, &cancel, limits.cancel_grace).await;
     let ended = Instant::now();
     let guest = store.data();
     guest.finish_lines();

@@ -70,7 +70,7 @@ impl Exec {
         }
         match watch {
             Watch::Log(line) => eprintln!("{:5} {}", line.level.as_str(), printable(&line.message)),
-            Watch::Retrying { next, failure } => {
+            Watch::Retrying { next, failure, .. } => {
                 eprintln!("attempt {} failed, trying again: {}", next - 1, printable(&failure.to_string()));
             }
             Watch::Progress(progress) => {

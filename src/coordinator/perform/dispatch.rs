@@ -86,7 +86,7 @@ impl Performer {
                     fuel: options.fuel,
                     memory_bytes: options.memory_bytes,
                     attempt_timeout_ms: timeout,
-                    output_bytes: None,
+                    ..Wish::default()
                 },
                 expires: dispatch.expires,
                 idempotency_key: dispatch.idempotency_key.clone(),

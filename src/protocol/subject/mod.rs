@@ -125,6 +125,24 @@ pub fn progress(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.ev.progress.{}", key.into())
 }
 
+/// `lvg.<t>.ev.running.<key>`: that its guest begins, said while somebody looks.
+#[must_use]
+pub fn running(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.ev.running.{}", key.into())
+}
+
+/// `lvg.<t>.task.>`: all queued tasks of a tenant.
+#[must_use]
+pub fn tasks(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.task.>")
+}
+
+/// `lvg.<t>.sched.>`: all delayed and retried tasks of a tenant.
+#[must_use]
+pub fn schedules(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.sched.>")
+}
+
 /// `lvg.<t>.ev.handback.<key>`: how often hosts handed the task back when they were stopped.
 #[must_use]
 pub fn hand_backs(tenant: &Tenant, key: &TaskKey) -> String {
@@ -207,13 +225,21 @@ pub fn find(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.ctl.find.{tenant}.{}", key.into())
 }
 
-/// A word to hosts about one task.
+/// `lvg.ctl.watch.<t>.events`: to hosts: somebody looks at events.
+#[must_use]
+pub fn watch(tenant: &Tenant) -> String {
+    format!("lvg.ctl.watch.{tenant}.events")
+}
+
+/// A word to all hosts of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Stop it.
     Cancel(Tenant, TaskKey),
     /// Say whether it runs here.
     Find(Tenant, TaskKey),
+    /// Say for a while which tasks begin.
+    Watch(Tenant),
 }
 
 impl Control {
@@ -226,6 +252,7 @@ impl Control {
         match verb {
             "cancel" => Some(Self::Cancel(tenant, key)),
             "find" => Some(Self::Find(tenant, key)),
+            "watch" => Some(Self::Watch(tenant)),
             _ => None,
         }
     }
@@ -284,6 +311,7 @@ mod tests {
             assert_eq!(Control::read(&cancel), Some(Control::Cancel(tenant.clone(), key.clone())));
             assert_eq!(Control::read(&find), Some(Control::Find(tenant.clone(), key)));
         }
+        assert_eq!(Control::read(&watch(&tenant)), Some(Control::Watch(tenant)));
         for bad in ["lvg.ctl.cancel.t", "lvg.ctl.burn.t.x", "lvg.ctl.cancel.t.x.y", "ctl.cancel.t.x"] {
             assert_eq!(Control::read(bad), None, "{bad}");
         }

@@ -6,6 +6,8 @@
 //! | `dev` | `lovage dev` starts, refuses, drains and leaves nothing behind |
 //! | `delivery` | nothing is lost and nothing is committed twice when hosts are killed |
 //! | `retries`, `cancel` | attempts are counted, wait in the broker, and can be stopped anywhere |
+//! | `hosts` | which hosts there are, what they do, and how they leave |
+//! | `events` | what is told of tasks, runs, schedules and hosts |
 //! | `broker` | a broker that is late, gone or full |
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
@@ -21,7 +23,9 @@ mod cancel;
 mod crashes;
 mod delivery;
 mod dev;
+mod events;
 mod grants;
+mod hosts;
 mod main_job;
 mod messages;
 mod placement;
