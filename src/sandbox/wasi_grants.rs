@@ -29,7 +29,8 @@ const BATCH_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// A bucket that a guest has opened. What it may do there is looked up at every use.
-pub(super) struct Bucket {
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct Bucket {
     name: String,
 }
 
