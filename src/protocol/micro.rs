@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::host::{Done, HostDetail, HostRecord};
 use super::queue::consumer_name;
-use super::subject::queue_tasks;
+use super::subject::{Band, queue_tasks};
 use crate::model::{HostId, Queue};
 
 /// The name of the service: one for all hosts.

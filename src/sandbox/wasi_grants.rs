@@ -29,7 +29,7 @@ const BATCH_MAX: usize = 1_000;
 const BATCH_BYTES_MAX: usize = 8 << 20;
 
 /// A bucket that a guest has opened. What it may do there is looked up at every use.
-#[expect(unreachable_pub, reason = "the generated code exports it again")]
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Bucket {
     name: String,
 }

@@ -1,6 +1,6 @@
 //! A server for guests' requests, good and bad, by path.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,10 +70,6 @@ impl Server {
     pub(super) async fn until_open(&self, count: usize) {
         self.open.clone().wait_for(|open| *open == count).await.unwrap();
     }
-
-    pub(super) fn ip(&self) -> IpAddr {
-        self.address.ip()
-    }
 }
 
 /// One request of one connection.
@@ -119,7 +115,8 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, usize)> 
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             break end + 4;
         }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+        // What begins otherwise is not HTTP, but TLS in most cases.
+        if stream.read_buf(&mut bytes).await.ok()? == 0 || !bytes[0].is_ascii_uppercase() {
             return None;
         }
     };
