@@ -110,7 +110,10 @@ impl How {
         let mut signature = Signature::new(task, input::read(input)?);
         signature.options = self.options.options()?;
         signature.options.expires = self.options.expires.map(|expires| now.after(expires));
-        Ok((signature, Place { queue: self.options.queue.clone(), priority: self.options.priority, due: self.due(now)? }))
+        Ok((
+            signature,
+            Place { queue: self.options.queue.clone(), priority: self.options.priority, due: self.due(now)? },
+        ))
     }
 
     /// When it is due, if not at once.

@@ -34,10 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{self, Broker, Consumer};
 use crate::model::{HostId, Labels, Limits, Queue, Tenant};
-use crate::protocol::queue::consumer_name;
-use crate::protocol::subject::{self, Band};
-use crate::protocol::Stream;
+use crate::protocol::subject::Band;
 use crate::sandbox::Sandbox;
+use crate::store::queues;
 use crate::telemetry::Metrics;
 
 /// The lease of a delivery: long enough for a broker's failover (7.5 s seen), short enough to run elsewhere within 30 s.
@@ -102,20 +101,7 @@ pub fn ceiling_default() -> Limits {
 /// The consumer of the plain tasks of a queue: one for all hosts that serve it.
 #[must_use]
 pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
-    band_consumer(tenant, queue, &Band::PLAIN, lease)
-}
-
-/// The consumer of a band of a queue. Together they hand out all tasks of the queue, and none twice: filters of a work queue must
-/// not overlap.
-#[must_use]
-pub fn band_consumer(tenant: &Tenant, queue: &Queue, band: &Band, lease: Duration) -> Consumer {
-    Consumer {
-        stream: Stream::Task(tenant.clone()),
-        name: consumer_name(queue, band),
-        filter: subject::band_tasks(tenant, queue, band),
-        lease,
-        deliveries_max: None,
-    }
+    queues::consumer(tenant, queue, &Band::PLAIN, lease)
 }
 
 /// What all parts of a host share.

@@ -11,8 +11,8 @@ use super::Shared;
 use super::rules::Closed;
 use crate::broker::patience::Patience;
 use crate::model::{TaskKey, Tenant};
-use crate::protocol::serving::{self, SERVING_VERSION, Serving};
 use crate::protocol::Headers;
+use crate::protocol::serving::{self, SERVING_VERSION, Serving};
 use crate::protocol::subject::{self, Control, TaskSubject};
 use crate::sandbox::Cancel;
 

@@ -74,7 +74,11 @@ fn seconds_left(load: &Load) -> Option<f64> {
 fn times(hosts: u64, factor: f64) -> u64 {
     #[expect(clippy::cast_precision_loss, reason = "a count of hosts")]
     let wanted = (hosts as f64 * factor).ceil();
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a cast of a number saturates, and it is positive")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast of a number saturates, and it is positive"
+    )]
     let wanted = wanted as u64;
     wanted
 }

@@ -5,6 +5,7 @@ pub mod dead;
 pub mod hand_backs;
 pub mod journal;
 pub mod marks;
+pub mod queues;
 pub mod records;
 pub mod run_values;
 pub mod values;

@@ -89,7 +89,8 @@ impl Deliveries for Taker {
 impl Taker {
     fn delivery(&self, taken: Taken) -> Delivery {
         let Taken { message, count } = taken;
-        let held = Held { shared: self.shared.clone(), consumer: self.consumer.clone(), message: message.clone(), count };
+        let held =
+            Held { shared: self.shared.clone(), consumer: self.consumer.clone(), message: message.clone(), count };
         Delivery { message, count, lease: Box::new(held) }
     }
 }

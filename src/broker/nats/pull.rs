@@ -175,7 +175,8 @@ impl Pull {
             let subscriber = subscribed.map_err(|error| Error::Unavailable(error.to_string()))?;
             self.inbox = inbox;
             self.recall = false;
-            self.recalled = Some(Recalled { subscriber: std::mem::replace(&mut self.subscriber, subscriber), ends: false });
+            self.recalled =
+                Some(Recalled { subscriber: std::mem::replace(&mut self.subscriber, subscriber), ends: false });
             // What was asked for since the recall is forgotten too.
             self.give_up();
         }

@@ -264,7 +264,10 @@ pub(super) async fn what_is_recalled_does_not_come(rig: Rig) {
     rig.put(&subject("c"), "x").await;
     assert!(tokio::time::timeout(Duration::from_millis(100), taker.next()).await.is_err());
     taker.allow(1);
-    assert_eq!((next(&mut taker).await.message.sequence, rig.broker.queues.backlogs(&stream()).await.unwrap().len()), (3, 1));
+    assert_eq!(
+        (next(&mut taker).await.message.sequence, rig.broker.queues.backlogs(&stream()).await.unwrap().len()),
+        (3, 1)
+    );
     taker.recall();
     taker.recall();
     taker.allow(1);
@@ -293,6 +296,9 @@ pub(super) async fn subjects_with_messages_are_listed(rig: Rig) {
     let mut taker = rig.take(FILTER, LONG).await;
     taker.allow(1);
     next(&mut taker).await.lease.finish().await.unwrap();
-    assert_eq!((occupied(FILTER, 9).await, rig.broker.queues.stored(&stream()).await.unwrap()), (vec![subject("b")], 2));
+    assert_eq!(
+        (occupied(FILTER, 9).await, rig.broker.queues.stored(&stream()).await.unwrap()),
+        (vec![subject("b")], 2)
+    );
     assert_eq!(rig.broker.queues.backlogs(&stream()).await.unwrap()[0].1.delivered, 1);
 }

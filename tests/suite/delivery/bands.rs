@@ -59,10 +59,8 @@ impl Rig {
     }
 
     async fn until(&self, id: &TaskId, state: State) {
-        eventually(state.as_str(), || async {
-            (self.client.state(id).await.unwrap().state == state).then_some(())
-        })
-        .await;
+        eventually(state.as_str(), || async { (self.client.state(id).await.unwrap().state == state).then_some(()) })
+            .await;
     }
 
     /// The tasks that have ended, in the order in which they did.
