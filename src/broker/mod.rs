@@ -180,6 +180,8 @@ pub struct Backlog {
     pub out: u64,
     /// Deliveries since the consumer was made: grows with what is done, and with what is delivered again.
     pub delivered: u64,
+    /// How long a delivery belongs to the one who got it.
+    pub lease: Duration,
 }
 
 /// Messages that are handed out.

@@ -4,6 +4,7 @@
 //! **Invariant:** exit codes are 0 fine, 1 the task failed, 2 wrong use, 3 the platform could not.
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
+mod bar;
 mod batch;
 mod blob;
 mod connect;
@@ -43,7 +44,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
-use connect::Connect;
+use connect::{Connect, Listing};
 pub use fault::Fault;
 
 /// Upload a Wasm module, call it like a function from anywhere.

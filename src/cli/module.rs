@@ -11,7 +11,7 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::inspect::InspectArgs;
-use super::{Connect, Fault, output, sandbox as own};
+use super::{Connect, Fault, Listing, output, sandbox as own};
 use crate::client::Upload;
 use crate::model::grants::{Grant, Grants};
 use crate::model::module::{Manifest, SCRIPT_BYTES_MAX};
@@ -29,7 +29,7 @@ pub(super) enum Module {
     /// Check a module and upload it as a new version.
     Push(Push),
     /// List modules and their versions.
-    Ls(Ls),
+    Ls(Listing),
     /// Show a version of a module: its tasks and their schemas.
     Show(Named),
     /// Show what the platform finds in a file, without uploading it: tasks, imports, what compiling and running it takes.
@@ -53,17 +53,6 @@ pub(super) struct Push {
     added: Added,
 
     /// Print the record as JSON.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
-}
-
-/// `lovage module ls`.
-#[derive(Args)]
-pub(super) struct Ls {
-    /// Print JSON.
     #[arg(long)]
     json: bool,
 
@@ -107,7 +96,7 @@ impl Module {
     pub(super) async fn run(self) -> Result<(), Fault> {
         match self {
             Self::Push(push) => push.run().await,
-            Self::Ls(ls) => ls.run().await,
+            Self::Ls(listing) => ls(listing).await,
             Self::Show(named) => named.show().await,
             Self::Inspect(inspect) => inspect.run().await,
             Self::Rm(named) => named.remove().await,
@@ -298,16 +287,14 @@ impl Push {
     }
 }
 
-impl Ls {
-    async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let records = client.modules().await?;
-        if self.json {
-            return output::json(&records);
-        }
-        let rows: Vec<Vec<String>> = records.iter().map(row).collect();
-        output::table(&["MODULE", "CONTRACT", "SIZE", "DIGEST", "PUSHED", "TASKS"], &rows)
+async fn ls(listing: Listing) -> Result<(), Fault> {
+    let (_nats, client) = listing.connect.client().await?;
+    let records = client.modules().await?;
+    if listing.json {
+        return output::json(&records);
     }
+    let rows: Vec<Vec<String>> = records.iter().map(row).collect();
+    output::table(&["MODULE", "CONTRACT", "SIZE", "DIGEST", "PUSHED", "TASKS"], &rows)
 }
 
 fn row(record: &ModuleRecord) -> Vec<String> {

@@ -72,6 +72,10 @@ pub(super) struct Send {
     #[arg(long, value_name = "KEY", default_value = "", requires = "batch")]
     batch_key: String,
 
+    /// Wait until all tasks of the batch have ended.
+    #[arg(long, requires = "batch")]
+    wait: bool,
+
     #[command(flatten)]
     how: How,
 
@@ -84,7 +88,8 @@ impl Send {
         let (_nats, client) = self.connect.client().await?;
         let Some(task) = self.task.clone().filter(|_| self.batch.is_none()) else {
             let path = self.batch.unwrap_or_default();
-            return batch::send(&client, &path, self.task, &self.how, &self.batch_key).await;
+            let id = batch::send(&client, &path, self.task, &self.how, &self.batch_key).await?;
+            return if self.wait { batch::wait(&client, &id).await } else { Ok(()) };
         };
         let (signature, place) = self.how.signature(task, self.input.as_deref(), client.broker().clock.now())?;
         let Some(once) = self.how.once() else {
@@ -141,9 +146,16 @@ impl ResultArgs {
                     &json!({"id": id, "state": state, "next": next, "failure": failure, "host": snapshot.host}),
                 )
             }
-            _ if self.json => output::json(&json!({"id": id, "state": state, "host": snapshot.host})),
+            _ if self.json => {
+                let mut whole = json!({"id": id, "state": state, "host": snapshot.host});
+                if let (Some(waits), Some(whole)) = (snapshot.waits_for, whole.as_object_mut()) {
+                    whole.insert("waits_for".to_owned(), json!(waits));
+                }
+                output::json(&whole)
+            }
             _ => {
-                let place = snapshot.host.map(|host| format!(" on {host}")).unwrap_or_default();
+                let waits = snapshot.waits_for.map(|waits| format!(", waiting for {}", printable(&waits)));
+                let place = snapshot.host.map(|host| format!(" on {host}")).or(waits).unwrap_or_default();
                 let fault = Fault::platform(format!("{state}: the task has not ended{place}"));
                 Err(fault.hint(format!("wait for it with `lovage result {id} --wait`")))
             }

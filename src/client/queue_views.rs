@@ -86,6 +86,7 @@ impl QueueView {
 struct Count {
     waiting: u64,
     running: u64,
+    lease: Option<Duration>,
 }
 
 /// What is put together to a view.
@@ -137,6 +138,14 @@ impl Client {
         Ok(views)
     }
 
+    /// The bands of a queue in which tasks are, first ones first, each with the lease of its consumer where it has one.
+    pub(super) async fn bands(&self, queue: &Queue) -> Result<Vec<(Band, Option<Duration>)>, Error> {
+        let mut parts = self.queue_parts(Some(queue)).await?;
+        let bands = parts.remove(queue).map(|parts| parts.bands).unwrap_or_default();
+        let occupied = bands.into_iter().filter(|(_, count)| count.waiting > 0 || count.running > 0);
+        Ok(occupied.map(|(band, count)| (band, count.lease)).collect())
+    }
+
     async fn queue_parts(&self, only: Option<&Queue>) -> Result<BTreeMap<Queue, Parts>, Error> {
         let wanted = |queue: &Queue| only.is_none_or(|only| only == queue);
         let mut queues: BTreeMap<Queue, Parts> = BTreeMap::new();
@@ -150,7 +159,9 @@ impl Client {
             let parts = queues.entry(queue).or_default();
             parts.served = true;
             parts.delivered = parts.delivered.saturating_add(backlog.delivered);
-            parts.bands.insert(band, Count { waiting: backlog.waiting, running: backlog.out });
+            parts
+                .bands
+                .insert(band, Count { waiting: backlog.waiting, running: backlog.out, lease: Some(backlog.lease) });
         }
         let records = self.broker.streams.read(&all(&self.tenant), From::LastPerSubject, false).await?;
         let read = |message: Message| async move { Ok(Decided::read(&message.subject, &message.payload).ok()) };

@@ -88,7 +88,7 @@ impl Client {
     pub async fn purge_queue(&self, queue: &Queue) -> Result<Purged, Error> {
         let tasks = self.broker.streams.read(&queue_tasks(&self.tenant, queue), From::Sequence(1), false).await?;
         let mut purged = Purged::default();
-        let key = |message: Message| TaskSubject::read(&message.subject).map(|subject| subject.key);
+        let key = |message: Message| TaskSubject::read(&message.subject).map(|read| read.key).ok_or(message.subject);
         let mut keys = tasks.map_ok(key).fuse().boxed();
         loop {
             let mut ids: Vec<TaskId> = Vec::new();
@@ -96,9 +96,10 @@ impl Client {
                 && let Some(key) = keys.try_next().await?
             {
                 match key {
-                    Some(TaskKey::Single(id)) => ids.push(id),
-                    Some(TaskKey::Step(_)) => purged.steps = purged.steps.saturating_add(1),
-                    None => {}
+                    Ok(TaskKey::Single(id)) => ids.push(id),
+                    Ok(TaskKey::Step(_)) => purged.steps = purged.steps.saturating_add(1),
+                    // What names no task, no host takes.
+                    Err(subject) => drop(self.broker.streams.purge(&subject).await?),
                 }
             }
             if ids.is_empty() {

@@ -15,11 +15,11 @@ use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
 use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
-use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
-use crate::protocol::Headers;
+use crate::model::{Failure, Kind, Limits, Mark, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
 use crate::protocol::note::Running;
-use crate::protocol::subject::TaskSubject;
-use crate::protocol::task::{self, Form, TaskMessage};
+use crate::protocol::subject::{TaskSubject, task_anywhere};
+use crate::protocol::task::{self, Form, REQUIRES, TaskMessage};
+use crate::protocol::{Headers, Rejection};
 use crate::sandbox;
 use crate::store::values::{self, Shelf};
 use crate::store::{dead, hand_backs, kept, records};
@@ -41,6 +41,10 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
     let work = async {
         let attempt =
             Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
+        if count > 1 && attempt.is_elsewhere().await {
+            debug!("dropped a delivery of a task that was moved to another queue");
+            return finish(lease.as_ref()).await;
+        }
         match &subject.key {
             TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
             TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
@@ -109,9 +113,31 @@ pub(super) struct Ran {
 }
 
 impl Attempt<'_> {
+    /// Whether the same task was queued after this message: whoever moved it to another queue died before it was acknowledged here.
+    async fn is_elsewhere(&self) -> bool {
+        let TaskSubject { tenant, key, .. } = self.subject;
+        let queued = task_anywhere(tenant, key.clone());
+        let last = || self.shared.broker.streams.last(&queued);
+        let last = Patience::default().insist("look for the task in other queues", last).await;
+        last.ok().flatten().is_some_and(|last| last.sequence > self.sequence)
+    }
+
+    /// Reads the message. What it requires of hosts was met if its subject says so, which is how it came here.
+    pub(super) fn read(&self, headers: &Headers, payload: &Bytes) -> Result<TaskMessage, Rejection> {
+        let message = TaskMessage::decode(headers, payload)?;
+        match Mark::of(&message.signature.options.requires) {
+            mark if mark == self.subject.mark => Ok(message),
+            Some(mark) => {
+                let place = format!("{}~{mark}", self.subject.priority);
+                Err(Rejection::new(REQUIRES, format!("its subject must say so, with {place} for its priority")))
+            }
+            None => Err(Rejection::new(REQUIRES, "is missing: its subject says that something is required")),
+        }
+    }
+
     /// Decides, runs and commits.
     async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) {
-        let message = match TaskMessage::decode(headers, payload) {
+        let message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());

@@ -22,11 +22,12 @@ use futures::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
 
-use super::{Shared, band_consumer};
+use super::Shared;
 use crate::broker::{self, Delivery, Visits};
 use crate::model::turns::Turns;
 use crate::model::{Mark, Queue};
 use crate::protocol::subject::{Band, Priority, band_tasks};
+use crate::store::queues;
 
 /// When a band is looked at again after a visit that found less than it asked for: a message whose bell has rung is stored within
 /// this time, by one server. Each further look comes [`LOOK_GROWTH`] times later, for clusters and busy machines.
@@ -260,6 +261,7 @@ impl Bands {
                 place.pause = LOOK_MIN;
             }
             let full = asked > 0 && deliveries.len() >= asked;
+            self.turns.take_back(asked.saturating_sub(deliveries.len()));
             found.deliveries.extend(deliveries);
             place.lively = full || waits || place.rung;
             place.look_at = now + place.pause;
@@ -311,7 +313,7 @@ async fn take(
     visits: &mut Option<Box<dyn Visits>>,
     count: usize,
 ) -> Result<Taken, broker::Error> {
-    let consumer = || band_consumer(&shared.config.tenant, queue, band, shared.config.lease);
+    let consumer = || queues::consumer(&shared.config.tenant, queue, band, shared.config.lease);
     if visits.is_none() {
         if count == 0 && shared.broker.streams.last(&consumer().filter).await?.is_none() {
             return Ok(Taken::default());

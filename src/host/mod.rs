@@ -45,10 +45,9 @@ pub use resources::resources;
 use crate::broker::{self, Broker, Consumer};
 use crate::model::grants::Allow;
 use crate::model::{HostId, Labels, Limits, Queue, Tenant, Timestamp};
-use crate::protocol::Stream;
-use crate::protocol::queue::consumer_name;
-use crate::protocol::subject::{self, Band};
+use crate::protocol::subject::Band;
 use crate::sandbox::{Resources, Sandbox};
+use crate::store::queues;
 use crate::store::secrets::SealingKey;
 use crate::telemetry::Metrics;
 
@@ -123,20 +122,7 @@ pub fn ceiling_default() -> Limits {
 /// The consumer of the plain tasks of a queue: one for all hosts that serve it.
 #[must_use]
 pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
-    band_consumer(tenant, queue, &Band::PLAIN, lease)
-}
-
-/// The consumer of a band of a queue. Together they hand out all tasks of the queue, and none twice: filters of a work queue must
-/// not overlap.
-#[must_use]
-pub fn band_consumer(tenant: &Tenant, queue: &Queue, band: &Band, lease: Duration) -> Consumer {
-    Consumer {
-        stream: Stream::Task(tenant.clone()),
-        name: consumer_name(queue, band),
-        filter: subject::band_tasks(tenant, queue, band),
-        lease,
-        deliveries_max: None,
-    }
+    queues::consumer(tenant, queue, &Band::PLAIN, lease)
 }
 
 /// What all parts of a host share.

@@ -19,7 +19,7 @@ use crate::store::values;
 impl Attempt<'_> {
     /// Decides, runs and commits.
     pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) {
-        let mut message = match TaskMessage::decode(headers, payload) {
+        let mut message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 return self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;

@@ -41,6 +41,13 @@ impl<K: Ord + Clone> Turns<K> {
         shares
     }
 
+    /// Takes back turns in which nothing was there to be taken: nobody was passed over by them.
+    pub fn take_back(&mut self, turns: usize) {
+        for passed in self.passed.values_mut() {
+            *passed = passed.saturating_sub(turns as u64);
+        }
+    }
+
     /// The place of the class whose turn it is.
     fn next(&mut self, waiting: &[K]) -> Option<usize> {
         let owed = |(rank, class): (usize, &K)| {
@@ -124,6 +131,14 @@ mod tests {
         turns.share(&[9, 0], 8);
         turns.share(&[9], 1);
         assert_eq!(turns.share(&[9, 0], 8), [8, 0]);
+    }
+
+    #[test]
+    fn turns_that_found_nothing_do_not_count() {
+        let mut turns = Turns::default();
+        turns.share(&[9, 0], 7);
+        turns.take_back(5);
+        assert_eq!(turns.share(&[9, 0], 7), [6, 1]);
     }
 
     proptest! {

@@ -78,7 +78,8 @@ fn metadata(host: &HostRecord) -> Json {
 fn endpoints(detail: &HostDetail, more: impl Fn(&Queue) -> Json) -> Vec<Json> {
     let endpoint = |queue: &Queue| {
         let subject = queue_tasks(&detail.host.tenant, queue);
-        let mut endpoint = json!({"name": queue, "subject": subject, "queue_group": consumer_name(queue, &Band::PLAIN)});
+        let mut endpoint =
+            json!({"name": queue, "subject": subject, "queue_group": consumer_name(queue, &Band::PLAIN)});
         merge(&mut endpoint, more(queue));
         endpoint
     };

@@ -6,8 +6,8 @@ use std::str::FromStr;
 
 use super::task::{ATTEMPT, LABELS, parsed, read_labels};
 use super::{Headers, Rejection};
-use crate::model::{HostId, requirement};
 use crate::model::lifecycle::{About, Usage};
+use crate::model::{HostId, requirement};
 
 /// As in `attempt=1 delivery=1 host=h1 fuel=77 memory=65536 us=42 task=thumbs/resize queue=images`. A caller that hears a delivery above 1 reads the stored record
 /// to be sure.

@@ -8,6 +8,7 @@ pub mod journal;
 pub mod kept;
 pub mod kv;
 pub mod marks;
+pub mod queues;
 pub mod records;
 pub mod run_values;
 pub mod secrets;

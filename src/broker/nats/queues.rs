@@ -43,6 +43,15 @@ struct Info {
     num_pending: u64,
     num_ack_pending: u64,
     delivered: Delivered,
+    config: Leased,
+}
+
+/// What a consumer was made with.
+#[derive(Deserialize)]
+struct Leased {
+    /// In nanoseconds.
+    #[serde(default)]
+    ack_wait: u64,
 }
 
 /// How far a consumer is.
@@ -108,7 +117,8 @@ impl Queues for Link {
             let infos = page.consumers.into_iter().flatten();
             backlogs.extend(infos.map(|info| {
                 let (waiting, out) = (info.num_pending, info.num_ack_pending);
-                (info.name, Backlog { waiting, out, delivered: info.delivered.consumer_seq })
+                let lease = Duration::from_nanos(info.config.ack_wait);
+                (info.name, Backlog { waiting, out, delivered: info.delivered.consumer_seq, lease })
             }));
             if count == 0 || backlogs.len() >= page.total {
                 break;

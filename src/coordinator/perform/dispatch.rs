@@ -12,7 +12,7 @@ use crate::model::signature::Options;
 use crate::model::step_life::{StepEnd, StepOutcome};
 use crate::model::{Datum, Failure, Kind, Mark, Queue, Signature, StepAttempt, Value};
 use crate::protocol::step;
-use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject};
+use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject, task_anywhere};
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::store::run_values;
 use crate::store::values::Missing;
@@ -33,6 +33,9 @@ impl Performer {
         let queue = dispatch.options.queue.clone().unwrap_or_else(Queue::default_queue);
         let note = || shared.marks.note(&shared.broker, &self.tenant, &queue, requires);
         drop(Patience::default().insist("note what is required", note).await);
+        if recheck && self.is_queued(dispatch).await {
+            return Performed::Done;
+        }
         let publish = self.task(dispatch, queue, (input, form), recheck);
         let mut patience = Patience::default();
         loop {
@@ -45,6 +48,14 @@ impl Performer {
                 }
             }
         }
+    }
+
+    /// Whether the attempt is in a queue, as in another one than its flow names, to which it was moved.
+    async fn is_queued(&self, dispatch: &Dispatch) -> bool {
+        let key = StepAttempt { run: self.run.clone(), step: dispatch.step.clone(), attempt: dispatch.attempt };
+        let queued = self.shared.broker.streams.last(&task_anywhere(&self.tenant, key)).await;
+        // Where that cannot be seen the attempt is queued: a host recognises it.
+        queued.is_ok_and(|queued| queued.is_some())
     }
 
     /// The input as it travels: small ones whole, large ones by reference, composed ones with the references that they have.

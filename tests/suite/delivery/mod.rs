@@ -7,6 +7,7 @@ mod cancel;
 mod chaos;
 mod dead;
 mod failures;
+mod moves;
 mod once;
 mod queues;
 mod races;
