@@ -13,8 +13,10 @@ use crate::local::{Call, Executor, Ran};
 use crate::model::lifecycle::Usage;
 use crate::model::limits::Wish;
 use crate::model::module::Manifest;
-use crate::model::{Digest, Failure, Kind, Limits, ModuleName, Outcome, TaskDescription, TaskRef, Tenant, Version};
-use crate::sandbox::{self, Attempt, Cancel, Invocation, Note, Report, Sandbox};
+use crate::model::{
+    Digest, Failure, Granted, Kind, Limits, ModuleName, Outcome, TaskDescription, TaskRef, Tenant, Version,
+};
+use crate::sandbox::{self, Attempt, Cancel, Invocation, Note, Nothing, Reach, Report, Resources, Sandbox};
 use crate::workflow::flow::TaskOptions;
 use crate::workflow::journal::Pin;
 
@@ -43,6 +45,7 @@ pub struct Guest {
 pub struct Guests {
     sandbox: Sandbox,
     modules: BTreeMap<ModuleName, Guest>,
+    resources: Arc<dyn Resources>,
     listener: Box<Listener>,
 }
 
@@ -56,13 +59,20 @@ impl Guests {
     /// These modules, in this sandbox.
     #[must_use]
     pub fn new(sandbox: Sandbox, modules: BTreeMap<ModuleName, Guest>) -> Self {
-        Self { sandbox, modules, listener: Box::new(|_, _| {}) }
+        Self { sandbox, modules, resources: Arc::new(Nothing), listener: Box::new(|_, _| {}) }
     }
 
     /// The same, telling `listener` what guests say while they run.
     #[must_use]
     pub fn heard_by(mut self, listener: impl Fn(&Call, Note) + Send + Sync + 'static) -> Self {
         self.listener = Box::new(listener);
+        self
+    }
+
+    /// The same, with these resources behind the grants of all modules: nothing more is asked than a manifest grants.
+    #[must_use]
+    pub fn reaching(mut self, resources: Arc<dyn Resources>) -> Self {
+        self.resources = resources;
         self
     }
 
@@ -86,7 +96,9 @@ impl Guests {
     async fn invoke(&self, call: Call, guest: &Guest) -> Report {
         let (notes, mut heard) = mpsc::channel(NOTES_MAX);
         let cancel = Cancel::default();
-        let invocation = invocation(&call, guest, notes, cancel.clone());
+        let granted = Arc::new(Granted::all_of(&guest.manifest.grants));
+        let reach = Reach { granted, resources: Arc::clone(&self.resources) };
+        let invocation = invocation(&call, guest, reach, notes, cancel.clone());
         let invoked = self.sandbox.invoke(Arc::clone(&guest.code), invocation);
         tokio::pin!(invoked);
         let report = loop {
@@ -126,6 +138,7 @@ impl Executor for Guests {
             fuel: report.fuel_used,
             memory_bytes: report.memory_peak_bytes,
             duration_us: u64::try_from(report.duration.as_micros()).unwrap_or(u64::MAX),
+            ..Usage::default()
         };
         let outcome = match report.outcome {
             Outcome::Output(output) => match sandbox::json(&output, binary) {
@@ -138,7 +151,7 @@ impl Executor for Guests {
     }
 }
 
-fn invocation(call: &Call, guest: &Guest, notes: mpsc::Sender<Note>, cancel: Cancel) -> Invocation {
+fn invocation(call: &Call, guest: &Guest, reach: Reach, notes: mpsc::Sender<Note>, cancel: Cancel) -> Invocation {
     Invocation {
         attempt: Attempt {
             task_id: format!("{}/{}", call.run, call.step),
@@ -153,6 +166,7 @@ fn invocation(call: &Call, guest: &Guest, notes: mpsc::Sender<Note>, cancel: Can
         input: call.input.clone(),
         limits: Limits::default().with(&guest.manifest.limits).with(&wish(&call.options)),
         manifest: Arc::clone(&guest.manifest),
+        reach,
         now: call.now,
         notes,
         cancel,
@@ -165,6 +179,6 @@ fn wish(options: &TaskOptions) -> Wish {
         fuel: options.fuel,
         memory_bytes: options.memory_bytes,
         attempt_timeout_ms: options.attempt_timeout.map(millis),
-        output_bytes: None,
+        ..Wish::default()
     }
 }

@@ -12,7 +12,9 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing_subscriber::EnvFilter;
 
+use crate::model::Queue;
 use crate::model::lifecycle::{End, Settled, Usage};
+use crate::model::scaling::Load;
 use crate::model::step_life::{StepEnd, StepOutcome};
 
 /// How log lines are written.
@@ -116,6 +118,57 @@ impl ScheduleMetrics {
     }
 }
 
+/// A queue, for gauges.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct QueueLabels {
+    queue: String,
+}
+
+/// What is seen of queues. Clones are one and the same.
+#[derive(Clone, Default)]
+pub struct QueueMetrics {
+    waiting: Family<QueueLabels, Gauge>,
+    running: Family<QueueLabels, Gauge>,
+    oldest: Family<QueueLabels, Gauge>,
+    hosts: Family<QueueLabels, Gauge>,
+    wanted: Family<QueueLabels, Gauge>,
+}
+
+impl QueueMetrics {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("queue_waiting", "Tasks that wait in a queue", self.waiting.clone());
+        registry.register("queue_running", "Tasks of a queue that hosts have", self.running.clone());
+        let oldest = self.oldest.clone();
+        registry.register_with_unit("queue_oldest_age", "Age of the oldest task of a queue", Unit::Seconds, oldest);
+        registry.register("queue_hosts", "Hosts that serve a queue", self.hosts.clone());
+        registry.register("queue_hosts_wanted", "Hosts that a queue wants, for an autoscaler", self.wanted.clone());
+    }
+
+    /// Sets what is seen of a queue.
+    pub fn set(&self, queue: &Queue, load: &Load, wanted: u64) {
+        for (gauge, value) in [
+            (&self.waiting, load.waiting),
+            (&self.running, load.running),
+            (&self.oldest, load.oldest.as_secs()),
+            (&self.hosts, load.hosts),
+            (&self.wanted, wanted),
+        ] {
+            gauge.get_or_create(&Self::labels(queue)).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Tells nothing more of a queue.
+    pub fn forget(&self, queue: &Queue) {
+        for gauge in [&self.waiting, &self.running, &self.oldest, &self.hosts, &self.wanted] {
+            gauge.remove(&Self::labels(queue));
+        }
+    }
+
+    fn labels(queue: &Queue) -> QueueLabels {
+        QueueLabels { queue: queue.to_string() }
+    }
+}
+
 /// The metrics of a process. Clones are one and the same.
 #[derive(Clone)]
 pub struct Metrics {
@@ -128,6 +181,8 @@ pub struct Metrics {
     pub runs: RunMetrics,
     /// What schedules count.
     pub schedules: ScheduleMetrics,
+    /// What is seen of queues.
+    pub queues: QueueMetrics,
 }
 
 impl Default for Metrics {
@@ -146,7 +201,9 @@ impl Default for Metrics {
         runs.register(&mut registry);
         let schedules = ScheduleMetrics::default();
         schedules.register(&mut registry);
-        Self { registry: Arc::new(registry), running, settled, fuel, duration, runs, schedules }
+        let queues = QueueMetrics::default();
+        queues.register(&mut registry);
+        Self { registry: Arc::new(registry), running, settled, fuel, duration, runs, schedules, queues }
     }
 }
 

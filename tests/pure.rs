@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
 use lovage::model::lifecycle::{End, Record, Settled, Usage};
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
@@ -22,7 +23,7 @@ use lovage::model::{
 use lovage::protocol::note::printable;
 use lovage::protocol::subject::{self, Control, Priority, RecordName, RecordSubject, TaskSubject};
 use lovage::protocol::task::{Form, TaskMessage, read_composed};
-use lovage::protocol::{Headers, Stream, module, record, step};
+use lovage::protocol::{Headers, Stream, kv, module, record, secret, step};
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -98,25 +99,28 @@ fn fuel() -> impl Strategy<Value = FuelWish> {
 
 /// A wish as a task message may carry it: of the output's size only a manifest speaks.
 fn wish() -> impl Strategy<Value = Wish> {
-    (option::of(fuel()), option::of(any::<u64>()), option::of(duration())).prop_map(|(fuel, memory_bytes, timeout)| {
-        Wish {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap();
+    (option::of(fuel()), option::of(any::<u64>()), option::of(duration()), option::of(duration())).prop_map(
+        move |(fuel, memory_bytes, timeout, grace)| Wish {
             fuel,
             memory_bytes,
-            attempt_timeout_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap()),
+            attempt_timeout_ms: timeout.map(millis),
             output_bytes: None,
-        }
-    })
+            cancel_grace_ms: grace.map(millis),
+        },
+    )
 }
 
 fn options() -> impl Strategy<Value = Options> {
     let labels = btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16);
-    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels).prop_map(
-        |(retry, limits, expires, idempotency_key, labels)| Options {
+    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels.clone(), labels).prop_map(
+        |(retry, limits, expires, idempotency_key, labels, requires)| Options {
             retry,
             limits,
             expires,
             idempotency_key,
             labels,
+            requires,
             ..Options::default()
         },
     )
@@ -219,6 +223,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             fuel,
             memory_bytes,
             duration_us,
+            about: None,
         },
     );
     prop_oneof![Just(Usage::default()), ran]
@@ -254,15 +259,28 @@ fn description() -> impl Strategy<Value = TaskDescription> {
 fn manifest() -> impl Strategy<Value = Manifest> {
     let args = || option::of(vec(any::<String>(), 0..3));
     let task = (any::<String>(), args()).prop_map(|(summary, args)| ManifestTask { summary, args });
-    (btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3), args(), option::of(any::<String>()), wish(), any::<bool>())
-        .prop_map(|(tasks, args, script, limits, flows)| Manifest {
+    let tasks = btree_map(checked("[a-zA-Z0-9_-]{1,64}"), task, 0..3);
+    (tasks, args(), option::of(any::<String>()), wish(), any::<bool>(), grants()).prop_map(
+        |(tasks, args, script, limits, flows, grants)| Manifest {
             tasks,
             args,
             limits,
             script,
             flows,
+            grants,
             ..Manifest::default()
-        })
+        },
+    )
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    checked(
+        "(kv|blob)=[a-z0-9_-]{1,64}(:r|:rw)?|secret=[a-zA-Z0-9_-]{1,64}|config=[a-z_][a-zA-Z0-9_]{0,63}=.{0,20}|clock|random",
+    )
+}
+
+fn grants() -> impl Strategy<Value = Grants> {
+    vec(grant(), 0..6).prop_map(|all| all.into_iter().fold(Grants::default(), Grants::with))
 }
 
 fn module_record() -> impl Strategy<Value = ModuleRecord> {
@@ -386,6 +404,40 @@ proptest! {
     }
 
     #[test]
+    fn a_key_is_read_from_nothing_but_its_own_subject(token in "[a-zA-Z0-9~_.*%-]{0,12}") {
+        if let Some(key) = kv::read_key(&format!("lvg.acme.kv.b.{token}")) {
+            let written = kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), &key);
+            prop_assert_eq!(written, format!("lvg.acme.kv.b.{token}"));
+        }
+    }
+
+    #[test]
+    fn two_keys_of_a_bucket_never_share_a_subject(one in "\\PC{1,8}", other in "\\PC{1,8}") {
+        let written = |key: &str| kv::subject(&"acme".parse().unwrap(), &"b".parse().unwrap(), key);
+        prop_assert_eq!(written(&one) == written(&other), one == other);
+    }
+
+    #[test]
+    fn a_grant_reads_back(grant in grant()) {
+        prop_assert_eq!(grant.to_string().parse::<Grant>(), Ok(grant));
+    }
+
+    #[test]
+    fn a_guest_never_gets_what_was_not_granted(granted in grants(), allowed in grants(), which in any::<bool>()) {
+        let kv = Some(if which { Buckets::Named(allowed.kv.clone()) } else { Buckets::All(which) });
+        let all = Allowance { kv, blob: Some(Buckets::Named(allowed.blob.clone())), secrets: Some(which), ..Allowance::default() };
+        let given = Allow { all, ..Allow::default() }.granted(&Tenant::default_tenant(), &granted);
+        for (bucket, access) in &given.kv {
+            prop_assert!(granted.kv[bucket] >= *access && which && allowed.kv[bucket] >= *access);
+        }
+        for (bucket, access) in &given.blob {
+            prop_assert!(granted.blob[bucket] >= *access && allowed.blob[bucket] >= *access);
+        }
+        prop_assert!(given.secrets.is_subset(&granted.secrets) && (which || given.secrets.is_empty()));
+        prop_assert!(given.http.is_none());
+    }
+
+    #[test]
     fn no_message_makes_a_reader_panic(headers in headers(), body in bytes(), text in hostile()) {
         for body in [body, Bytes::from(text)] {
             for (place, problem) in [
@@ -409,7 +461,7 @@ proptest! {
 
     #[test]
     fn a_subject_reads_back(tenant in name(), queue in name(), priority in 0..=9_u8, key in task_key()) {
-        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), key };
+        let task = TaskSubject { tenant, queue, priority: Priority::new(priority).unwrap(), mark: None, key };
         prop_assert_eq!(TaskSubject::read(&task.task()), Some(task.clone()));
         prop_assert_eq!(TaskSubject::read(&task.fire()), Some(task.clone()));
         prop_assert_eq!(Stream::of(&task.task()), Some(Stream::Task(task.tenant.clone())));
@@ -462,7 +514,7 @@ proptest! {
         let tenant: Tenant = "acme".parse().unwrap();
         let mut subjects = Vec::new();
         if let Ok(id) = text.parse::<TaskId>() {
-            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, key: (&id).into() };
+            let place = TaskSubject { tenant: tenant.clone(), queue: "q".parse().unwrap(), priority: subject::PRIORITY_DEFAULT, mark: None, key: (&id).into() };
             subjects.extend([(place.task(), 6), (place.fire(), 6), (subject::schedule(&tenant, &id), 4), (subject::result(&tenant, &id), 4)]);
             subjects.extend([(subject::log(&tenant, &id), 4), (subject::progress(&tenant, &id), 5)]);
         }
@@ -477,6 +529,14 @@ proptest! {
         }
         if let (Ok(version), Ok(module)) = (text.parse::<Version>(), "m".parse()) {
             subjects.push((subject::module(&tenant, &module, &version), 5));
+        }
+        if lovage::model::grants::is_key(&text) {
+            let written = kv::subject(&tenant, &"b".parse().unwrap(), &text);
+            prop_assert_eq!(kv::read_key(&written), Some(text.clone()));
+            subjects.push((written, 5));
+        }
+        if let Ok(name) = text.parse() {
+            subjects.push((secret::subject(&tenant, &name), 4));
         }
         for (subject, tokens) in subjects {
             prop_assert_eq!(subject.split('.').count(), tokens, "{}", subject);
@@ -554,6 +614,7 @@ proptest! {
                 && one.attempt_timeout <= other.attempt_timeout
                 && one.output_bytes <= other.output_bytes
                 && one.log_bytes <= other.log_bytes
+                && one.cancel_grace <= other.cancel_grace
         };
         prop_assert!(below(&bounded, &ceiling) && below(&bounded, &limits), "{:?}", bounded);
         prop_assert_eq!(bounded.within(&ceiling), bounded);

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::{blob, kv};
+
 /// How many causes of an error are told; a longer chain is most likely a circle.
 const CAUSES_MAX: usize = 16;
 
@@ -82,9 +84,11 @@ impl Failure {
     }
 }
 
-/// Any error becomes a retryable failure with its causes in the message, `outer: inner: innermost`.
-impl<E: Error> From<E> for Failure {
+/// Any error becomes a retryable failure with its causes in the message, `outer: inner: innermost`; what is not granted, or too
+/// large, a permanent one.
+impl<E: Error + 'static> From<E> for Failure {
     fn from(error: E) -> Self {
+        let is_permanent = is_permanent(&error);
         let mut message = error.to_string();
         let mut cause = error.source();
         for _ in 0..CAUSES_MAX {
@@ -93,8 +97,16 @@ impl<E: Error> From<E> for Failure {
             _ = write!(message, ": {inner}");
             cause = inner.source();
         }
-        Self::retryable(message)
+        if is_permanent { Self::permanent(message) } else { Self::retryable(message) }
     }
+}
+
+/// Whether another attempt would hear the same of its host.
+fn is_permanent(error: &(dyn Error + 'static)) -> bool {
+    let kv = error.downcast_ref::<kv::Error>();
+    let blob = error.downcast_ref::<blob::Error>();
+    matches!(kv, Some(kv::Error::NotGranted | kv::Error::TooLarge))
+        || matches!(blob, Some(blob::Error::NotGranted | blob::Error::TooLarge))
 }
 
 #[cfg(test)]
@@ -126,6 +138,17 @@ mod tests {
         let failure = parse("x").unwrap_err();
         assert!(failure.is_retryable());
         assert_eq!(failure.message(), "no number: invalid digit found in string");
+    }
+
+    #[test]
+    fn what_is_not_granted_is_not_asked_for_again() {
+        let failure = |error: kv::Error| Failure::from(error);
+        assert!(!failure(kv::Error::NotGranted).is_retryable() && !failure(kv::Error::TooLarge).is_retryable());
+        assert!(
+            failure(kv::Error::Conflict).is_retryable() && failure(kv::Error::Unavailable("x".into())).is_retryable()
+        );
+        assert!(!Failure::from(blob::Error::NotGranted).is_retryable());
+        assert!(Failure::from(blob::Error::NotFound).is_retryable());
     }
 
     #[test]

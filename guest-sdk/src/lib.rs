@@ -13,6 +13,12 @@ mod task;
 mod host;
 
 pub mod blob;
+#[cfg(feature = "http")]
+pub mod http;
+#[cfg(feature = "http")]
+#[cfg_attr(target_arch = "wasm32", path = "http_wire.rs")]
+#[cfg_attr(not(target_arch = "wasm32"), path = "http_stand_in.rs")]
+mod http_wire;
 pub mod kv;
 pub mod secrets;
 

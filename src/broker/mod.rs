@@ -132,6 +132,8 @@ pub struct Stored {
 pub enum Start {
     /// Every message with this sequence or a later one.
     Sequence(u64),
+    /// Every message that was stored at this time or later.
+    Time(Timestamp),
     /// The last message of each subject, then, if the reading goes on, every new one.
     LastPerSubject,
 }
@@ -176,16 +178,37 @@ pub struct Backlog {
     pub waiting: u64,
     /// Messages that are out under a lease.
     pub out: u64,
+    /// Deliveries since the consumer was made: grows with what is done, and with what is delivered again.
+    pub delivered: u64,
+    /// How long a delivery belongs to the one who got it.
+    pub lease: Duration,
 }
 
 /// Messages that are handed out.
 #[async_trait]
 pub trait Queues: Send + Sync {
+    /// How many messages a stream holds.
+    async fn stored(&self, stream: &Stream) -> Result<u64>;
+
+    /// The subjects below `filter` on which messages of a work queue are, at most `count_max` of them in any order.
+    async fn occupied(&self, filter: &str, count_max: usize) -> Result<Vec<String>>;
+
     /// All consumers of a stream by their names, with what each has before it.
     async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>>;
 
     /// Begins to take deliveries of a consumer, which is made if it is not there.
     async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>>;
+
+    /// The same for who does not wait for deliveries.
+    async fn visit(&self, consumer: &Consumer) -> Result<Box<dyn Visits>>;
+}
+
+/// Looks into a consumer now and then, which take what waits there and nothing else.
+#[async_trait]
+pub trait Visits: Send {
+    /// Up to `count` deliveries of what waits now; none is no error. Returns as soon as no more waits. If this is dropped, what
+    /// was on its way comes with a later visit, which may then yield more than its `count`, or waits for its lease to run out.
+    async fn take(&mut self, count: usize) -> Result<Vec<Delivery>>;
 }
 
 /// Deliveries of one consumer to one taker, who says how many it can hold.
@@ -197,6 +220,9 @@ pub trait Deliveries: Send {
     /// The next delivery; waits until there is one. Cancel safe. After an error that is transient the caller calls again;
     /// allowances are kept.
     async fn next(&mut self) -> Result<Delivery>;
+
+    /// Takes back what was allowed and has not come. What is on its way to this taker is still delivered.
+    fn recall(&mut self);
 
     /// Takes no more: what was on its way to this taker is handed back at once. Without this it waits for its lease to run out.
     async fn close(self: Box<Self>);

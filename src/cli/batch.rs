@@ -7,37 +7,29 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::bar::bar;
 use super::submit::How;
-use super::{Connect, Fault, output};
+use super::{Connect, Fault, Listing, output};
 use crate::client::{BATCH_BYTES_MAX, BadLines, Client};
-use crate::model::{RunId, TaskRef};
+use crate::model::lifecycle::State;
+use crate::model::{Failure, Kind, RunId, TaskRef};
 use crate::protocol::batch::Defaults;
 use crate::protocol::note::printable;
 
 /// How often the bar is drawn.
 const DRAWN_EVERY: Duration = Duration::from_millis(100);
 
-/// The cells of the bar.
-const BAR_WIDTH: u64 = 30;
-
 /// List batches, and show how far they are.
 #[derive(Subcommand)]
 pub(super) enum Batches {
     /// List batches, in the order in which they were begun.
-    Ls(Ls),
+    Ls(Listing),
     /// Show how many tasks of a batch were sent, and how many have ended in which state.
     Show(Show),
-}
-
-/// List batches.
-#[derive(Args)]
-pub(super) struct Ls {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
+    /// Wait until all tasks of a batch have ended; exits with 1 if one did not succeed.
+    Wait(One),
+    /// Cancel all tasks of a batch that have not ended.
+    Cancel(One),
 }
 
 /// Show how far a batch is.
@@ -54,31 +46,48 @@ pub(super) struct Show {
     connect: Connect,
 }
 
+/// A command about one batch.
+#[derive(Args)]
+pub(super) struct One {
+    /// The batch.
+    id: RunId,
+
+    #[command(flatten)]
+    connect: Connect,
+}
+
 impl Batches {
     pub(super) async fn run(self) -> Result<(), Fault> {
         match self {
-            Self::Ls(ls) => ls.run().await,
+            Self::Ls(listing) => ls(listing).await,
             Self::Show(show) => show.run().await,
+            Self::Wait(one) => {
+                let (_nats, client) = one.connect.client().await?;
+                wait(&client, &one.id).await
+            }
+            Self::Cancel(one) => {
+                let (_nats, client) = one.connect.client().await?;
+                let cancelled = client.cancel_batch(&one.id).await?;
+                output::told(&format!("cancelled {cancelled} tasks of"), &one.id)
+            }
         }
     }
 }
 
-impl Ls {
-    async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let batches = client.batches().await?;
-        if self.json {
-            return batches.iter().try_for_each(output::json);
-        }
-        let rows: Vec<Vec<String>> = batches
-            .iter()
-            .map(|record| {
-                let [tasks, sent] = [record.tasks, record.sent].map(|number| number.to_string());
-                vec![record.id.to_string(), record.begun.to_string(), tasks, sent]
-            })
-            .collect();
-        output::table(&["BATCH", "BEGUN", "TASKS", "SENT"], &rows)
+async fn ls(listing: Listing) -> Result<(), Fault> {
+    let (_nats, client) = listing.connect.client().await?;
+    let batches = client.batches().await?;
+    if listing.json {
+        return batches.iter().try_for_each(output::json);
     }
+    let rows: Vec<Vec<String>> = batches
+        .iter()
+        .map(|record| {
+            let [tasks, sent] = [record.tasks, record.sent].map(|number| number.to_string());
+            vec![record.id.to_string(), record.begun.to_string(), tasks, sent]
+        })
+        .collect();
+    output::table(&["BATCH", "BEGUN", "TASKS", "SENT"], &rows)
 }
 
 impl Show {
@@ -96,6 +105,21 @@ impl Show {
     }
 }
 
+/// Waits for the end of a batch, and says how its tasks ended.
+pub(super) async fn wait(client: &Client, id: &RunId) -> Result<(), Fault> {
+    let mut drawn = Bar::new();
+    let states = client.wait_batch(id, &mut |ended, of| drawn.draw(ended, of)).await;
+    drawn.clear();
+    let states = states?;
+    let told: Vec<String> = states.iter().map(|(state, count)| format!("{count} {state}")).collect();
+    eprintln!("{}", told.join(", "));
+    if states.keys().all(|state| state == State::Succeeded.as_str()) {
+        return Ok(());
+    }
+    let failure = Failure::new(Kind::Returned, format!("not all tasks of batch {id} have succeeded"));
+    Err(Fault::failed(&failure).hint("`lovage dead ls` lists those that failed"))
+}
+
 /// Sends the tasks of a file, and prints the id of the batch.
 pub(super) async fn send(
     client: &Client,
@@ -103,7 +127,7 @@ pub(super) async fn send(
     task: Option<TaskRef>,
     how: &How,
     key: &str,
-) -> Result<(), Fault> {
+) -> Result<RunId, Fault> {
     if how.idempotency_window.is_some() {
         return Err(Fault::usage(
             "--idempotency-window goes with one task: a batch is sent once however often that is begun",
@@ -116,6 +140,7 @@ pub(super) async fn send(
         options: how.options.options()?,
         expires: how.options.expires,
         queue: Some(how.options.queue.clone()),
+        priority: Some(how.options.priority),
         delay: how.delay,
         due: how.due(now)?.filter(|_| how.delay.is_none()),
     };
@@ -130,9 +155,9 @@ pub(super) async fn send(
         }
     };
     let (begin, total) = (Instant::now(), batch.len() as u64);
-    let mut bar = Bar::new(total);
-    let sent = client.send_batch(&batch, &mut |count| bar.draw(count)).await;
-    bar.clear();
+    let mut drawn = Bar::new();
+    let sent = client.send_batch(&batch, &mut |count| drawn.draw(count, total)).await;
+    drawn.clear();
     let sent = sent.map_err(|error| Fault::from(error).hint("the same command goes on where it stopped"))?;
     let new = sent.tasks.saturating_sub(sent.before);
     #[expect(clippy::cast_precision_loss, reason = "a rate is shown in whole tasks")]
@@ -141,7 +166,8 @@ pub(super) async fn send(
         eprintln!("{} of {total} tasks were sent before", sent.before);
     }
     eprintln!("sent {new} tasks, {rate:.0} a second");
-    output::line(batch.id.as_str())
+    output::line(batch.id.as_str())?;
+    Ok(batch.id)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Fault> {
@@ -154,47 +180,27 @@ fn read(path: &Path) -> Result<Vec<u8>, Fault> {
 
 /// How much is done, in one line of a terminal.
 struct Bar {
-    total: u64,
     shown: bool,
     begin: Instant,
     drawn: Option<Instant>,
 }
 
 impl Bar {
-    fn new(total: u64) -> Self {
-        Self { total, shown: std::io::stderr().is_terminal(), begin: Instant::now(), drawn: None }
+    fn new() -> Self {
+        Self { shown: std::io::stderr().is_terminal(), begin: Instant::now(), drawn: None }
     }
 
-    fn draw(&mut self, done: u64) {
+    fn draw(&mut self, done: u64, of: u64) {
         if !self.shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < DRAWN_EVERY) {
             return;
         }
         self.drawn = Some(Instant::now());
-        eprint!("\r\x1b[K{} {:.0?}", bar(done, self.total), self.begin.elapsed());
+        eprint!("\r\x1b[K{} {done} of {of} {:.0?}", bar(done, of), self.begin.elapsed());
     }
 
     fn clear(&mut self) {
         if self.drawn.take().is_some() {
             eprint!("\r\x1b[K");
         }
-    }
-}
-
-fn bar(done: u64, total: u64) -> String {
-    let cells = done.saturating_mul(BAR_WIDTH).checked_div(total).unwrap_or(BAR_WIDTH).min(BAR_WIDTH);
-    let full = "#".repeat(usize::try_from(cells).unwrap_or(0));
-    format!("[{full:<30}] {done} of {total}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bar_fills_from_left_to_right() {
-        assert_eq!(bar(0, 10), format!("[{}] 0 of 10", " ".repeat(30)));
-        assert_eq!(bar(5, 10), format!("[{}{}] 5 of 10", "#".repeat(15), " ".repeat(15)));
-        assert_eq!(bar(10, 10), format!("[{}] 10 of 10", "#".repeat(30)));
-        assert_eq!(bar(0, 0), format!("[{}] 0 of 0", "#".repeat(30)));
     }
 }

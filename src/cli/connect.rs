@@ -25,6 +25,17 @@ pub(super) struct Connect {
     pub(super) tenant: Tenant,
 }
 
+/// The options of commands that list everything of a kind.
+#[derive(Args)]
+pub(super) struct Listing {
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+
+    #[command(flatten)]
+    pub(super) connect: Connect,
+}
+
 impl Connect {
     /// Connects once, as a command that a person waits for.
     pub(super) async fn client(&self) -> Result<(Nats, Client), Fault> {

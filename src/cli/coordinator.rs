@@ -11,6 +11,7 @@ use tracing::info;
 use super::host::{await_broker, process_id, provision};
 use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
+use crate::client::{Client, watch_queues};
 use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
 use crate::schedule::driver::Driver;
 use crate::telemetry::Metrics;
@@ -55,7 +56,10 @@ impl CoordinatorArgs {
                     info!("ready");
                 }
             };
-            let (served, driven, ()) = tokio::join!(coordinator.serve(stop.clone()), driver.serve(stop.clone()), tell);
+            let client = Client::new(nats.broker(), self.connect.tenant.clone());
+            let watch = watch_queues(&client, &metrics.queues, &stop);
+            let (served, driven, (), ()) =
+                tokio::join!(coordinator.serve(stop.clone()), driver.serve(stop.clone()), tell, watch);
             Ok(served.and(driven)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };

@@ -15,6 +15,7 @@ use super::{Fault, coordinator, signals, status, user_dir};
 use crate::broker::nats::server::{self, Plan, Server};
 use crate::broker::nats::{Nats, Options};
 use crate::broker::patience::Patience;
+use crate::client::{Client, watch_queues};
 use crate::coordinator::RUNS_IN_MEMORY_MAX_DEFAULT;
 use crate::model::Tenant;
 use crate::schedule::mover::Mover;
@@ -48,9 +49,10 @@ pub(super) struct Dev {
 }
 
 impl Dev {
-    pub(super) async fn run(self) -> Result<(), Fault> {
+    pub(super) async fn run(mut self) -> Result<(), Fault> {
         let data = self.data.clone().unwrap_or_else(|| user_dir("XDG_STATE_HOME", ".local/state").join("dev"));
         let _lock = lock(&data)?;
+        self.serve = self.serve.clone().with_own_key(data.join("secrets.key"))?;
         let listener = status::bind(self.port).await?;
         let stop = CancellationToken::new();
         let mut broker = self.start_broker(data).await?;
@@ -98,7 +100,12 @@ impl Dev {
             let (movers, drivers) = (mover.serve(stop.clone()), driver.serve(stop.clone()));
             Ok(tokio::try_join!(hosts, movers, coordinator.serve(stop.clone()), drivers).map(drop)?)
         };
-        let result = tokio::try_join!(roles, tell, status::serve(listener, status, stop.clone())).map(drop);
+        let client = Client::new(nats.broker(), tenant.clone());
+        let watch = async {
+            watch_queues(&client, &metrics.queues, stop).await;
+            Ok::<_, Fault>(())
+        };
+        let result = tokio::try_join!(roles, tell, watch, status::serve(listener, status, stop.clone())).map(drop);
         up.store(false, Ordering::Relaxed);
         result
     }

@@ -6,6 +6,7 @@ use crate::model::name::Invalid;
 use crate::model::{Failure, Kind};
 use crate::protocol::note::printable;
 use crate::store::catalogue::Unresolved;
+use crate::store::secrets;
 use crate::{broker, client, sandbox};
 
 /// A command's failure.
@@ -119,6 +120,7 @@ impl From<client::Error> for Fault {
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
             | Error::Refused(_) => usage,
+            Error::HostNotFound(_) => usage.hint("`lovage hosts ls` lists what there is"),
             Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
             Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),
             Error::ScheduleThere(_) => usage.hint("change it with --replace, or remove it with `lovage schedule rm`"),
@@ -144,6 +146,22 @@ impl From<sandbox::Error> for Fault {
 impl From<sandbox::Rejection> for Fault {
     fn from(rejection: sandbox::Rejection) -> Self {
         Self::usage(rejection.to_string())
+    }
+}
+
+impl From<secrets::Error> for Fault {
+    fn from(error: secrets::Error) -> Self {
+        let text = format!("failed to {error}");
+        match error {
+            secrets::Error::Broker(error) => error.into(),
+            secrets::Error::NoKey => Self::platform(text)
+                .hint("its operator starts a host with --secrets-key FILE, which `lovage secret key FILE` makes; `lovage dev` has one"),
+            secrets::Error::Size { .. } | secrets::Error::Key(_) => Self::usage(text),
+            secrets::Error::OtherKey { .. } => {
+                Self::usage(text).hint("all hosts of an installation share one key: copy the file from another host")
+            }
+            secrets::Error::Sealed { .. } => Self::platform(text),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::{Connect, Fault, sandbox, status};
+use super::{Connect, Fault, keys, sandbox, status};
 use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Settings};
@@ -21,6 +21,7 @@ use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Queue, Tenant};
 use crate::schedule::mover::Mover;
+use crate::store::secrets;
 use crate::telemetry::Metrics;
 
 /// How long a first connection may take before it is said that the broker is away.
@@ -69,9 +70,26 @@ pub(super) struct Serve {
     #[arg(long, default_value = "30s", value_parser = parse_duration)]
     drain: Duration,
 
+    /// What guests may be granted here, for all tenants and for some, as TOML; a tenant's own buckets and secrets, settings, the
+    /// fine clock and entropy where it is not given, and no HTTP.
+    #[arg(long, value_name = "FILE.toml")]
+    allow: Option<PathBuf>,
+
+    /// The key that secrets are opened with (`lovage secret key FILE` makes one); without it guests get none.
+    #[arg(long, value_name = "FILE")]
+    secrets_key: Option<PathBuf>,
+
+    /// The most time that a guest which asks whether it is cancelled may take to end tidily.
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
+    cancel_grace: Duration,
+
     /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
     #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     cache: Option<PathBuf>,
+
+    /// Certificates (PEM) of authorities that guests' requests over TLS trust, besides those of the web.
+    #[arg(long, value_name = "FILE")]
+    http_authorities: Option<PathBuf>,
 }
 
 impl HostArgs {
@@ -103,7 +121,13 @@ impl HostArgs {
             let (host, mover) = begun?;
             up.store(true, Ordering::Relaxed);
             info!("ready");
-            let (host, mover) = tokio::join!(host.serve(stop.clone()), mover.serve(stop.clone()));
+            let serve = async {
+                let served = host.serve(stop.clone()).await;
+                // It may have left at its operator's word.
+                stop.cancel();
+                served
+            };
+            let (host, mover) = tokio::join!(serve, mover.serve(stop.clone()));
             Ok(host.and(mover)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
@@ -127,13 +151,34 @@ impl Serve {
         if self.lease < LEASE_MIN {
             return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
         }
-        let sandbox = sandbox::open(slots, self.cache.clone())?;
+        let allow = self.allow.as_deref().map(keys::read_allow).transpose()?.unwrap_or_default();
+        let secrets_key = self.secrets_key.as_deref().map(keys::read).transpose()?;
+        if let Some(key) = &secrets_key {
+            secrets::publish_key(&nats.broker(), key).await?;
+        }
+        let sandbox = sandbox::open_trusting(slots, self.cache.clone(), self.http_authorities.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
+        config.labels = self.labels.iter().cloned().collect();
         config.lease = self.lease;
         config.drain = self.drain;
+        config.allow = allow;
+        config.secrets_key = secrets_key;
+        config.ceiling.cancel_grace = self.cancel_grace;
+        config.name = machine();
         info!(host = %config.id, labels = ?self.labels, "a host begins");
         Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)
+    }
+
+    /// The same, with a key for secrets in `file` where no other is named; it is made if it is not there.
+    pub(super) fn with_own_key(mut self, file: PathBuf) -> Result<Self, Fault> {
+        if self.secrets_key.is_none() {
+            if !file.exists() {
+                keys::write_new(&file)?;
+            }
+            self.secrets_key = Some(file);
+        }
+        Ok(self)
     }
 
     /// What the broker's operator sees this connection as.
@@ -181,16 +226,17 @@ fn host_id(place: usize) -> Result<HostId, Fault> {
 
 /// A name that no other part of any process has: the machine's, the process's and its place in it.
 pub(super) fn process_id(place: usize) -> String {
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
-    let machine: String = machine
-        .trim()
-        .chars()
-        .map(|c| c.to_ascii_lowercase())
-        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
-        .collect();
+    let machine = machine();
     let suffix = format!("-{}-{place}-{:04x}", std::process::id(), rand::random::<u16>());
     let machine: String = machine.chars().take(NAME_LEN_MAX - suffix.len()).collect();
     format!("{machine}{suffix}")
+}
+
+/// What this machine calls itself, as far as it can stand in an id.
+fn machine() -> String {
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "host".to_owned());
+    let machine = machine.trim().chars().map(|c| c.to_ascii_lowercase());
+    machine.filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
 }
 
 const _: () = assert!(LEASE_DEFAULT.as_secs() == 20, "the default of --lease is written as text above");

@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 use super::module::{Added, Examined, contract_name, examine_in, print_tasks};
 use super::{Fault, input, output, sandbox as own};
 use crate::broker::{Clock as _, SystemClock};
-use crate::model::{Digest, Failure, Limits, Outcome, TaskName, Tenant};
+use crate::model::grants::Grants;
+use crate::model::{Digest, Failure, Granted, Limits, Outcome, TaskName, Tenant};
 use crate::protocol::note::printable;
-use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Report, Sandbox};
+use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Reach, Report, Sandbox};
 
 /// `lovage module inspect`.
 #[derive(Args)]
@@ -37,17 +38,27 @@ pub(super) struct InspectArgs {
 }
 
 /// What is granted by name, and the imports that it is for. A module may import what it is not granted: its calls are refused.
-const GRANTS: [(&str, &str); 4] = [
+const GRANTS: [(&str, &str); 6] = [
     ("kv", "lovage:task/kv"),
+    ("kv", "wasi:keyvalue/"),
     ("blob", "lovage:task/blob"),
-    ("secrets", "lovage:task/secrets"),
+    ("secret", "lovage:task/secrets"),
+    ("config", "wasi:config/"),
     ("http", "wasi:http/"),
 ];
 
 /// The grants that a module with these imports may need.
 fn grants(imports: &[String]) -> Vec<&'static str> {
     let needs = |prefix: &str| imports.iter().any(|import| import.starts_with(prefix));
-    GRANTS.iter().filter(|(_, prefix)| needs(prefix)).map(|(grant, _)| *grant).collect()
+    let mut needed: Vec<&str> = GRANTS.iter().filter(|(_, prefix)| needs(prefix)).map(|(grant, _)| *grant).collect();
+    needed.dedup();
+    needed
+}
+
+/// The kinds of grants that a module's imports are for, and of which it has none.
+pub(super) fn ungranted(imports: &[String], granted: &Grants) -> Vec<&'static str> {
+    let has = |kind: &str| granted.iter().any(|grant| grant.kind() == kind);
+    grants(imports).into_iter().filter(|kind| !has(kind)).collect()
 }
 
 /// Log lines of the run that are kept until it has ended.
@@ -97,6 +108,10 @@ impl InspectArgs {
             input,
             limits: Limits::default().with(&examined.upload.manifest.limits),
             manifest: Arc::new(examined.upload.manifest.clone()),
+            reach: Reach {
+                granted: Arc::new(Granted::all_of(&examined.upload.manifest.grants)),
+                resources: own::empty_resources(),
+            },
             now: SystemClock.now(),
             notes,
             cancel: Cancel::default(),
@@ -174,9 +189,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_imported_and_not_granted_is_named() {
+        let imports = ["lovage:task/kv@0.1.0".to_owned(), "wasi:http/types@0.2.0".to_owned()];
+        let granted = Grants::default().with("kv=a:r".parse().unwrap());
+        assert_eq!(ungranted(&imports, &granted), ["http"]);
+        assert_eq!(ungranted(&imports, &Grants::default()), ["kv", "http"]);
+    }
+
+    #[test]
     fn grants_follow_from_imports() {
         let of = |imports: &[&str]| grants(&imports.iter().map(|&name| name.to_owned()).collect::<Vec<_>>());
         assert_eq!(of(&["wasi_snapshot_preview1.fd_write", "lovage:task/host@0.1.0"]), Vec::<&str>::new());
-        assert_eq!(of(&["lovage:task/secrets@0.1.0", "lovage:task/kv@0.1.0"]), ["kv", "secrets"]);
+        assert_eq!(of(&["lovage:task/secrets@0.1.0", "lovage:task/kv@0.1.0"]), ["kv", "secret"]);
+        assert_eq!(
+            of(&["wasi:keyvalue/store@0.2.0-draft", "lovage:task/kv@0.1.0", "wasi:config/store@0.2.0-rc.1"]),
+            ["kv", "config"]
+        );
     }
 }

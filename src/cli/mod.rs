@@ -4,17 +4,24 @@
 //! **Invariant:** exit codes are 0 fine, 1 the task failed, 2 wrong use, 3 the platform could not.
 //! **Invariant:** besides `main`, only this module names `broker::nats`, reads the environment or ends the process.
 
+mod bar;
 mod batch;
+mod blob;
 mod connect;
 mod coordinator;
 mod dead;
 mod dev;
+mod events;
 mod exec;
 mod fault;
 mod flow;
 mod host;
+mod hosts;
 mod input;
 mod inspect;
+mod interrupt;
+mod keys;
+mod kv;
 mod limits;
 mod module;
 mod new;
@@ -24,6 +31,8 @@ mod run;
 mod runs;
 mod sandbox;
 mod schedule;
+mod screen;
+mod secret;
 mod signals;
 mod status;
 mod submit;
@@ -36,7 +45,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::telemetry::{self, LogFormat};
-use connect::Connect;
+use connect::{Connect, Listing};
 pub use fault::Fault;
 
 /// Upload a Wasm module, call it like a function from anywhere.
@@ -81,12 +90,17 @@ enum Command {
     Cancel(task::Cancel),
     /// Print the log of a task.
     Logs(task::Logs),
+    /// See what happens to tasks, runs, schedules and hosts, live or afterwards.
+    Events(events::Events),
     /// See what runs and waits under limits across the fleet.
     #[command(subcommand)]
     Limits(limits::Limits),
     /// See, pause, limit and purge queues.
     #[command(subcommand)]
     Queue(queue::Queue),
+    /// See what hosts do, and let them leave.
+    #[command(subcommand)]
+    Hosts(hosts::Hosts),
     /// List, send again and drop tasks that have failed for good.
     #[command(subcommand)]
     Dead(dead::Dead),
@@ -101,6 +115,15 @@ enum Command {
     /// Start tasks and flows again and again, or once at a time.
     #[command(subcommand)]
     Schedule(schedule::Schedule),
+    /// Read and write the keys and values that modules are granted.
+    #[command(subcommand)]
+    Kv(kv::Kv),
+    /// Read and write the objects that modules are granted.
+    #[command(subcommand)]
+    Blob(blob::Blob),
+    /// Set, list and remove the secrets that modules are granted.
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -151,12 +174,17 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Cancel(cancel) => Box::pin(cancel.run()).await,
         Command::Logs(logs) => Box::pin(logs.run()).await,
         Command::Limits(limits) => Box::pin(limits.run()).await,
+        Command::Events(events) => Box::pin(events.run()).await,
         Command::Queue(queue) => Box::pin(queue.run()).await,
+        Command::Hosts(hosts) => Box::pin(hosts.run()).await,
         Command::Dead(dead) => Box::pin(dead.run()).await,
         Command::Flow(flow) => Box::pin(flow.run()).await,
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,
         Command::Schedule(schedule) => Box::pin(schedule.run()).await,
+        Command::Kv(kv) => Box::pin(kv.run()).await,
+        Command::Blob(blob) => Box::pin(blob.run()).await,
+        Command::Secret(secret) => Box::pin(secret.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

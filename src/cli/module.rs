@@ -11,8 +11,9 @@ use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
 use super::inspect::InspectArgs;
-use super::{Connect, Fault, output, sandbox as own};
+use super::{Connect, Fault, Listing, output, sandbox as own};
 use crate::client::Upload;
+use crate::model::grants::{Grant, Grants};
 use crate::model::module::{Manifest, SCRIPT_BYTES_MAX};
 use crate::model::{Contract, Digest, ModuleName, ModuleRecord, TaskDescription, TaskName, Version};
 use crate::protocol::note::printable;
@@ -29,7 +30,7 @@ pub(super) enum Module {
     /// Check a module and upload it as a new version.
     Push(Push),
     /// List modules and their versions.
-    Ls(Ls),
+    Ls(Listing),
     /// Show a version of a module: its tasks and their schemas.
     Show(Named),
     /// Show what the platform finds in a file, without uploading it: tasks, imports, what compiling and running it takes.
@@ -53,17 +54,6 @@ pub(super) struct Push {
     added: Added,
 
     /// Print the record as JSON.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
-}
-
-/// `lovage module ls`.
-#[derive(Args)]
-pub(super) struct Ls {
-    /// Print JSON.
     #[arg(long)]
     json: bool,
 
@@ -107,7 +97,7 @@ impl Module {
     pub(super) async fn run(self) -> Result<(), Fault> {
         match self {
             Self::Push(push) => push.run().await,
-            Self::Ls(ls) => ls.run().await,
+            Self::Ls(listing) => ls(listing).await,
             Self::Show(named) => named.show().await,
             Self::Inspect(inspect) => inspect.run().await,
             Self::Rm(named) => named.remove().await,
@@ -155,7 +145,7 @@ pub(super) async fn examine_in(
         Contract::Task | Contract::Typed
             if given && (!manifest.tasks.is_empty() || manifest.args.is_some() || manifest.script.is_some()) =>
         {
-            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits only"));
+            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits and grants only"));
         }
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
@@ -219,13 +209,19 @@ pub(super) struct Added {
     /// The script that a command module interprets: it is given to it as its last argument.
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+
+    /// What the module may reach, within what its host allows; may be repeated, and adds to the manifest's [grants]:
+    /// kv=BUCKET[:rw], blob=BUCKET[:rw], secret=NAME, config=KEY=VALUE, "http=GET,POST https://api.example.com", clock, random.
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
 }
 
 impl Added {
     /// The manifest that comes of it, if anything is added.
     pub(super) fn manifest(&self) -> Result<Option<Manifest>, Fault> {
         let manifest = self.manifest.as_deref().map(read_manifest).transpose()?;
-        with_script(manifest, self.script.as_deref())
+        let manifest = with_script(manifest, self.script.as_deref())?;
+        with_grants(manifest, &self.grants)
     }
 }
 
@@ -244,6 +240,17 @@ pub(super) fn with_script(manifest: Option<Manifest>, script: Option<&Path>) -> 
     let text = read_text(file)?;
     check_script(file, Some(&text))?;
     Ok(Some(Manifest { script: Some(text), ..manifest.unwrap_or_default() }))
+}
+
+/// A manifest with more grants in it.
+pub(super) fn with_grants(manifest: Option<Manifest>, grants: &[Grant]) -> Result<Option<Manifest>, Fault> {
+    if manifest.is_none() && grants.is_empty() {
+        return Ok(None);
+    }
+    let mut manifest = manifest.unwrap_or_default();
+    let granted = grants.iter().cloned().fold(manifest.grants, Grants::with);
+    manifest.grants = granted.checked().map_err(|refused| Fault::usage(refused.to_string()))?;
+    Ok(Some(manifest))
 }
 
 fn read_text(file: &Path) -> Result<String, Fault> {
@@ -269,26 +276,32 @@ impl Push {
         // The upload is checked before the broker is asked for, so that a bad file is told from a broker that is away.
         let examined = examine(name, version, &self.file, manifest).await?;
         let (_nats, client) = self.connect.client().await?;
+        let imports = examined.imports;
         let record = client.push(examined.upload).await?;
         if self.json {
             return output::json(&record);
         }
         let tasks: Vec<&str> = record.tasks.iter().map(|task| task.name.as_str()).collect();
+        let missing = super::inspect::ungranted(&imports, &record.manifest.grants);
+        if !missing.is_empty() {
+            eprintln!(
+                "note: it imports {}, of which it is granted nothing: such calls are refused",
+                missing.join(", ")
+            );
+        }
         eprintln!("{}@{}  {}  tasks: {}", record.name, record.version, output::size(record.size), tasks.join(", "));
         output::line(&format!("{}@{}", record.name, record.version))
     }
 }
 
-impl Ls {
-    async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let records = client.modules().await?;
-        if self.json {
-            return output::json(&records);
-        }
-        let rows: Vec<Vec<String>> = records.iter().map(row).collect();
-        output::table(&["MODULE", "CONTRACT", "SIZE", "DIGEST", "PUSHED", "TASKS"], &rows)
+async fn ls(listing: Listing) -> Result<(), Fault> {
+    let (_nats, client) = listing.connect.client().await?;
+    let records = client.modules().await?;
+    if listing.json {
+        return output::json(&records);
     }
+    let rows: Vec<Vec<String>> = records.iter().map(row).collect();
+    output::table(&["MODULE", "CONTRACT", "SIZE", "DIGEST", "PUSHED", "TASKS"], &rows)
 }
 
 fn row(record: &ModuleRecord) -> Vec<String> {
@@ -324,6 +337,9 @@ impl Named {
         output::line(&format!("size      {}", output::size(record.size)))?;
         output::line(&format!("digest    {}", record.digest))?;
         output::line(&format!("pushed    {}", record.pushed_at))?;
+        for grant in record.manifest.grants.iter() {
+            output::line(&format!("grant     {}", printable(&grant.to_string())))?;
+        }
         print_tasks(&record.tasks)
     }
 

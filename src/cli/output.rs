@@ -53,6 +53,13 @@ fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(shown).collect()
 }
 
+/// Says on stderr what was done to something.
+#[expect(clippy::unnecessary_wraps, reason = "the last line of commands that can fail")]
+pub(super) fn told(what: &str, to: &impl std::fmt::Display) -> Result<(), Fault> {
+    eprintln!("{what} {to}");
+    Ok(())
+}
+
 /// Bytes as people read them.
 pub(super) fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]

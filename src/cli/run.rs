@@ -6,9 +6,10 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
+use super::interrupt::{Choice, Interrupts, OnInterrupt};
 use super::tree::Screen;
 use super::{Connect, Fault, flow, input, output};
-use crate::client::{Client, Order};
+use crate::client::{Client, Error, Order};
 use crate::model::signature::parse_label;
 use crate::model::{FlowName, RunId, Version};
 use crate::workflow::journal::{End, Ending};
@@ -42,6 +43,10 @@ pub(super) struct RunArgs {
     #[arg(long, short)]
     quiet: bool,
 
+    /// What ctrl-c does; without this whoever sits at a terminal is asked, and elsewhere the run goes on.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_interrupt: Option<OnInterrupt>,
+
     #[command(flatten)]
     connect: Connect,
 }
@@ -68,7 +73,7 @@ impl RunArgs {
         if self.detach {
             return output::line(run.as_str());
         }
-        follow(&client, &run, self.quiet, self.json).await
+        follow(&client, &run, self.on_interrupt, (self.quiet, self.json)).await
     }
 }
 
@@ -87,8 +92,14 @@ async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
     Ok(client.order(&name, version.as_ref()).await?)
 }
 
-/// Shows a run until it ends, and prints its output. Ctrl-c leaves the run alone.
-pub(super) async fn follow(client: &Client, run: &RunId, quiet: bool, as_json: bool) -> Result<(), Fault> {
+/// Shows a run until it ends, and prints its output as `(quiet, as_json)` say. Ctrl-c is asked about, or does what was said.
+pub(super) async fn follow(
+    client: &Client,
+    run: &RunId,
+    on_interrupt: Option<OnInterrupt>,
+    (quiet, as_json): (bool, bool),
+) -> Result<(), Fault> {
+    let mut interrupts = Interrupts::listen(on_interrupt)?;
     if !quiet {
         eprintln!("run {run}");
     }
@@ -97,13 +108,26 @@ pub(super) async fn follow(client: &Client, run: &RunId, quiet: bool, as_json: b
         screen.show(view, changes);
         true
     };
-    let watched = tokio::select! {
-        watched = client.watch_run(run, &mut show) => watched?,
-        _ = tokio::signal::ctrl_c() => {
-            eprintln!("the run goes on: watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
-            return Err(Fault::platform("stopped watching"));
+    let mut watching = Box::pin(client.watch_run(run, &mut show));
+    let watched = loop {
+        let choice = tokio::select! {
+            watched = &mut watching => break watched?,
+            choice = interrupts.choice() => choice?,
+        };
+        match choice {
+            Choice::GoOn => {}
+            Choice::Cancel => match client.cancel_run(run).await {
+                // Its end is on its way.
+                Ok(()) | Err(Error::RunEnded { .. }) => {}
+                Err(error) => return Err(error.into()),
+            },
+            Choice::Detach => {
+                let hint = format!("watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
+                return Err(Fault::platform(format!("detached: run {run} goes on")).hint(hint));
+            }
         }
     };
+    drop(watching);
     screen.finish(&watched);
     match watched.end() {
         Some(end) => print_end(client, run, &end, as_json).await,

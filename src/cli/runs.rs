@@ -5,6 +5,7 @@ mod show;
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
 
+use super::interrupt::OnInterrupt;
 use super::run::{follow, label};
 use super::{Connect, Fault, input, output};
 use crate::client::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -120,28 +121,28 @@ impl Runs {
             Self::Watch(watch) => {
                 let Watch { one, json } = watch;
                 let (_nats, client) = one.connect.client().await?;
-                follow(&client, &one.run, json, json).await
+                follow(&client, &one.run, Some(OnInterrupt::Detach), (json, json)).await
             }
             Self::Cancel(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.cancel_run(&one.run).await?;
-                told("cancelled", &one.run)
+                output::told("cancelled", &one.run)
             }
             Self::Signal(signal) => signal.run().await,
             Self::Retry(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.retry_run(&one.run).await?;
-                told("retrying", &one.run)
+                output::told("retrying", &one.run)
             }
             Self::Pause(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.pause_run(&one.run).await?;
-                told("paused", &one.run)
+                output::told("paused", &one.run)
             }
             Self::Resume(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.resume_run(&one.run).await?;
-                told("resumed", &one.run)
+                output::told("resumed", &one.run)
             }
             Self::Export(one) => {
                 let (_nats, client) = one.connect.client().await?;
@@ -155,19 +156,13 @@ impl Runs {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the last line of commands that can fail")]
-fn told(what: &str, run: &RunId) -> Result<(), Fault> {
-    eprintln!("{what} {run}");
-    Ok(())
-}
-
 impl Signal {
     async fn run(self) -> Result<(), Fault> {
         let bytes = input::read(self.payload.as_deref())?;
         Datum::parse(&bytes).map_err(|error| Fault::usage(format!("the payload of the signal: {error}")))?;
         let (_nats, client) = self.connect.client().await?;
         client.signal(&self.run, &self.name, &bytes, self.id).await?;
-        told("signalled", &self.run)
+        output::told("signalled", &self.run)
     }
 }
 

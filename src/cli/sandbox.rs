@@ -1,20 +1,44 @@
 //! The sandbox of a command: this program compiles, artifacts are kept in the user's cache.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::{Fault, user_dir};
-use crate::sandbox::{Compiler, Config, Sandbox};
+use crate::broker::memory::Memory;
+use crate::broker::{Clock as _, Settings, SystemClock};
+use crate::host;
+use crate::model::Tenant;
+use crate::sandbox::{Compiler, Config, Resources, Sandbox};
 
 /// A sandbox with `slots` slots; its artifacts are in `cache`, else in the user's cache folder.
 pub(super) fn open(slots: usize, cache: Option<PathBuf>) -> Result<Sandbox, Fault> {
+    open_trusting(slots, cache, None)
+}
+
+/// The same, with a file of authorities that guests' requests trust besides those of the web.
+pub(super) fn open_trusting(
+    slots: usize,
+    cache: Option<PathBuf>,
+    authorities: Option<PathBuf>,
+) -> Result<Sandbox, Fault> {
     let program =
         std::env::current_exe().map_err(|error| Fault::platform(format!("failed to find this program: {error}")))?;
     let cache = cache.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache"));
     let slots = u32::try_from(slots).map_err(|_| Fault::usage("--concurrency is too large"))?;
-    Ok(Sandbox::new(Config::new(slots, cores(), cache, Compiler::new(program)))?)
+    let mut config = Config::new(slots, cores(), cache, Compiler::new(program));
+    config.http.authorities = authorities;
+    Ok(Sandbox::new(config)?)
 }
 
 /// Cores that this process may use.
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Buckets that begin empty and go with this process, and no secrets.
+pub(super) fn empty_resources() -> Arc<dyn Resources> {
+    let tenant = Tenant::default_tenant();
+    let memory = Memory::starting_at(SystemClock.now());
+    memory.provision(&tenant, &Settings::default());
+    host::resources(memory.broker(), tenant, None)
 }

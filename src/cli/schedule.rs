@@ -6,14 +6,13 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value as Json, json};
 
 use super::submit::TaskOptions;
-use super::{Connect, Fault, input, output};
+use super::{Connect, Fault, Listing, input, output};
 use crate::client::{Client, Draft};
 use crate::model::schedule::calendar::{ZONE_DEFAULT, local, parse_time, zone};
 use crate::model::schedule::{CATCH_UP_DEFAULT, Calendar, Cause, Course, Overlap, Rules, Slot, Stage, When};
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{FlowName, ScheduleName, Signature, TaskRef, Timestamp, Version};
 use crate::protocol::schedule::{Call, Schedule as Record, What};
-use crate::protocol::subject::PRIORITY_DEFAULT;
 
 /// Slots to come that are shown.
 const NEXT_SHOWN: usize = 5;
@@ -27,7 +26,7 @@ pub(super) enum Schedule {
     /// Make a schedule of a task or a stored flow.
     Create(Box<Create>),
     /// List schedules.
-    Ls(Ls),
+    Ls(Listing),
     /// Show a schedule: its rules, its next slots and its latest starts.
     Show(Show),
     /// Let the slots of a schedule pass.
@@ -112,17 +111,6 @@ pub(super) struct Create {
     connect: Connect,
 }
 
-/// List schedules.
-#[derive(Args)]
-pub(super) struct Ls {
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
-}
-
 /// Show a schedule.
 #[derive(Args)]
 pub(super) struct Show {
@@ -199,32 +187,27 @@ impl Schedule {
     pub(super) async fn run(self) -> Result<(), Fault> {
         match self {
             Self::Create(create) => create.run().await,
-            Self::Ls(ls) => ls.run().await,
+            Self::Ls(listing) => ls(listing).await,
             Self::Show(show) => show.run().await,
             Self::Pause(pause) => {
                 let (_nats, client) = pause.connect.client().await?;
                 client.pause_schedule(&pause.name, &pause.note).await?;
-                told("paused", &pause.name)
+                output::told("paused", &pause.name)
             }
             Self::Resume(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.resume_schedule(&one.name).await?;
-                told("resumed", &one.name)
+                output::told("resumed", &one.name)
             }
             Self::Trigger(trigger) => trigger.run().await,
             Self::Backfill(backfill) => backfill.run().await,
             Self::Rm(one) => {
                 let (_nats, client) = one.connect.client().await?;
                 client.remove_schedule(&one.name).await?;
-                told("removed", &one.name)
+                output::told("removed", &one.name)
             }
         }
     }
-}
-
-fn told(what: &str, name: &ScheduleName) -> Result<(), Fault> {
-    eprintln!("{what} {name}");
-    Ok(())
 }
 
 impl Create {
@@ -269,7 +252,7 @@ impl Create {
             }
             let signature = Signature { options, ..Signature::new(task.clone(), input) };
             let (expires, queue) = (self.options.expires, self.options.queue.clone());
-            return Ok(What::Task(Box::new(Call { signature, expires, queue, priority: PRIORITY_DEFAULT })));
+            return Ok(What::Task(Box::new(Call { signature, expires, queue, priority: self.options.priority })));
         }
         let flow = self.flow.as_deref().unwrap_or_default();
         let (name, version) = match flow.split_once('@') {
@@ -329,32 +312,30 @@ fn starts(schedule: &Record) -> String {
     }
 }
 
-impl Ls {
-    async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let schedules = client.schedules().await?;
-        if self.json {
-            return schedules.iter().try_for_each(|schedule| output::json(&summary(schedule)));
-        }
-        let row = |schedule: &Record| {
-            let next = next_of(schedule, 1).first().filter(|_| schedule.paused.is_none()).map(ToString::to_string);
-            let last = schedule.progress.recent.back().map(|begun| begun.slot.at.to_string());
-            let count = schedule.progress.started.to_string();
-            let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-            let when = schedule.rules.when.to_string();
-            vec![
-                schedule.name.to_string(),
-                when,
-                starts(schedule),
-                state(schedule).to_owned(),
-                cell(last),
-                cell(next),
-                count,
-            ]
-        };
-        let rows: Vec<Vec<String>> = schedules.iter().map(row).collect();
-        output::table(&["NAME", "WHEN", "STARTS", "STATE", "LAST", "NEXT", "COUNT"], &rows)
+async fn ls(listing: Listing) -> Result<(), Fault> {
+    let (_nats, client) = listing.connect.client().await?;
+    let schedules = client.schedules().await?;
+    if listing.json {
+        return schedules.iter().try_for_each(|schedule| output::json(&summary(schedule)));
     }
+    let row = |schedule: &Record| {
+        let next = next_of(schedule, 1).first().filter(|_| schedule.paused.is_none()).map(ToString::to_string);
+        let last = schedule.progress.recent.back().map(|begun| begun.slot.at.to_string());
+        let count = schedule.progress.started.to_string();
+        let cell = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let when = schedule.rules.when.to_string();
+        vec![
+            schedule.name.to_string(),
+            when,
+            starts(schedule),
+            state(schedule).to_owned(),
+            cell(last),
+            cell(next),
+            count,
+        ]
+    };
+    let rows: Vec<Vec<String>> = schedules.iter().map(row).collect();
+    output::table(&["NAME", "WHEN", "STARTS", "STATE", "LAST", "NEXT", "COUNT"], &rows)
 }
 
 fn summary(schedule: &Record) -> Json {

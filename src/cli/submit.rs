@@ -14,6 +14,7 @@ use crate::model::schedule::calendar::{ZONE_DEFAULT, parse_time};
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::parse_duration;
 use crate::model::{Policy, Queue, Signature, TaskRef, Timestamp};
+use crate::protocol::subject::{PRIORITY_DEFAULT, Priority};
 
 /// A task, its input and its options.
 #[derive(Args)]
@@ -61,6 +62,14 @@ pub(super) struct TaskOptions {
     #[arg(long, default_value = "default")]
     pub(super) queue: Queue,
 
+    /// Its priority in the queue, 0 to 9: 9 is taken first, and others still have their turns.
+    #[arg(long, value_name = "N", default_value_t = PRIORITY_DEFAULT)]
+    pub(super) priority: Priority,
+
+    /// A label that its host must have, as in gpu=yes; repeat it for more.
+    #[arg(long = "require", value_name = "K=V", value_parser = parse_label)]
+    requires: Vec<(String, String)>,
+
     /// Attempts in all, or a policy as JSON with attempts, backoff, factor, max, jitter, on.
     #[arg(long, value_name = "N|JSON", value_parser = policy)]
     retry: Option<Policy>,
@@ -76,6 +85,10 @@ pub(super) struct TaskOptions {
     /// Wall-clock bound of one attempt, as in 90s.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     attempt_timeout: Option<Duration>,
+
+    /// How long a guest that asks whether it is cancelled may go on after that; at most what its host allows.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    cancel_grace: Option<Duration>,
 
     /// Do not run if no host takes it up within this time.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -93,7 +106,7 @@ pub(super) struct TaskOptions {
     #[command(flatten)]
     rule: RuleArgs,
 
-    /// A label; repeat it for more.
+    /// A label to find it by; repeat it for more.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(super) labels: Vec<(String, String)>,
 }
@@ -116,7 +129,10 @@ impl How {
         let mut signature = Signature::new(task, input::read(input)?);
         signature.options = self.options.options()?;
         signature.options.expires = self.options.expires.map(|expires| now.after(expires));
-        Ok((signature, Place { queue: self.options.queue.clone(), due: self.due(now)?, ..Place::default() }))
+        Ok((
+            signature,
+            Place { queue: self.options.queue.clone(), priority: self.options.priority, due: self.due(now)? },
+        ))
     }
 
     /// The idempotency key and its window, where there is one.
@@ -142,7 +158,7 @@ impl How {
 impl TaskOptions {
     /// All of them but those that are counted from a submit.
     pub(super) fn options(&self) -> Result<Options, Fault> {
-        if self.labels.len() > LABELS_MAX {
+        if self.labels.len() > LABELS_MAX || self.requires.len() > LABELS_MAX {
             return Err(Fault::usage(format!("a task takes up to {LABELS_MAX} labels")));
         }
         let fleet = match (&self.limit_key, self.rule.rule()?) {
@@ -150,19 +166,22 @@ impl TaskOptions {
             (None, Some(_)) => return Err(Fault::usage("--rate and --concurrency take a --limit-key")),
             (_, None) => Vec::new(),
         };
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         Ok(Options {
             retry: self.retry.clone().unwrap_or_default(),
             limits: Wish {
                 fuel: self.fuel,
                 memory_bytes: self.memory,
-                attempt_timeout_ms: self.attempt_timeout.map(|t| u64::try_from(t.as_millis()).unwrap_or(u64::MAX)),
+                attempt_timeout_ms: self.attempt_timeout.map(millis),
                 output_bytes: None,
+                cancel_grace_ms: self.cancel_grace.map(millis),
             },
             expires: None,
             idempotency_key: self.idempotency_key.clone(),
             limit_key: self.limit_key.clone(),
             fleet,
             labels: self.labels.iter().cloned().collect(),
+            requires: self.requires.iter().cloned().collect(),
         })
     }
 }
@@ -202,14 +221,16 @@ mod tests {
 
     #[test]
     fn every_option_reaches_the_signature() {
-        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --expires 2s --idempotency-key k \
-                    --label a=1 --label b=2";
+        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --cancel-grace 3s --expires 2s \
+                    --idempotency-key k --label a=1 --label b=2 --priority 9 --require gpu=yes";
         let submit = parse(&args.split(' ').filter(|arg| !arg.is_empty()).collect::<Vec<_>>()).unwrap();
         let (signature, place) = submit.signature(Timestamp::from_millis(1_000)).unwrap();
-        let Options { retry, limits, expires, idempotency_key, labels, .. } = signature.options;
-        assert_eq!((place.queue.as_str(), retry.attempts), ("q", 4));
+        let Options { retry, limits, expires, idempotency_key, labels, requires, .. } = signature.options;
+        assert_eq!((place.queue.as_str(), place.priority.number(), retry.attempts), ("q", 9, 4));
+        assert_eq!(requires["gpu"], "yes");
         assert_eq!(limits.fuel, Some(FuelWish::Off(Off::Off)));
         assert_eq!((limits.memory_bytes, limits.attempt_timeout_ms), (Some(9), Some(60_000)));
+        assert_eq!(limits.cancel_grace_ms, Some(3_000));
         assert_eq!((expires, idempotency_key.as_deref()), (Some(Timestamp::from_millis(3_000)), Some("k")));
         assert_eq!(labels.len(), 2);
     }
@@ -227,6 +248,10 @@ mod tests {
             (&["m/t", "--attempt-timeout", "90"], "100ms, 5s"),
             (&["m/t", "--expires", "tomorrow"], "100ms, 5s"),
             (&["m/t", "--label", "region"], "key=value"),
+            (&["m/t", "--require", "gpu"], "key=value"),
+            (&["m/t", "--priority", "10"], "a number from 0 to 9, 9 first"),
+            (&["m/t", "--priority", "-1"], "unexpected argument"),
+            (&["m/t", "--priority", "high"], "a number from 0 to 9, 9 first"),
             (&["m/t", "--delay", "-5s"], "unexpected argument"),
             (&["m/t", "--delay", "400d"], "of a year at most"),
             (&["m/t", "--delay", "5s", "--at", "2026-01-01T00:00:00Z"], "cannot be used with"),

@@ -1,19 +1,22 @@
 //! `call`, `send`, `result`, `cancel` and `logs`.
 
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use futures::TryStreamExt as _;
 use serde_json::json;
 
+use super::interrupt::{Interrupts, OnInterrupt};
+use super::screen::{Awaited, Screen, shown};
 use super::submit::{How, Submit};
 use super::{Connect, Fault, batch, output};
-use crate::client::{CancelledAll, Client, Submitted, Watch};
+use crate::client::{CancelledAll, Client, Submitted};
 use crate::model::lifecycle::{End, Record, Settled, State};
 use crate::model::signature::parse_label;
-use crate::model::{TaskId, TaskRef, Value};
-use crate::protocol::note::{LogLine, printable};
+use crate::model::time::parse_duration;
+use crate::model::{Level, TaskId, TaskRef, Timestamp, Value};
+use crate::protocol::note::LogLine;
 
 /// `lovage call`.
 #[derive(Args)]
@@ -25,27 +28,27 @@ pub(super) struct Call {
     #[arg(long)]
     json: bool,
 
-    /// Write neither progress nor logs.
+    /// Write neither states nor progress nor logs.
     #[arg(long, short)]
     quiet: bool,
+
+    /// What ctrl-c does; without this whoever sits at a terminal is asked, and elsewhere the task goes on.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_interrupt: Option<OnInterrupt>,
 }
 
 impl Call {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.submit.connect.client().await?;
         let (signature, place) = self.submit.signature(client.broker().clock.now())?;
-        let mut screen = Screen::new(self.quiet);
-        if let Some(once) = self.submit.how.once() {
-            let submitted = client.submit_once(signature, &place, once).await?;
-            let settled = client.wait(submitted.id(), &mut |watch| screen.show(watch)).await?;
-            screen.clear();
-            return print(&client, submitted.id().as_str(), settled, self.json).await;
-        }
-        let mut submitted = None;
-        let told = |id: &TaskId| submitted = Some(id.clone());
-        let settled = client.call_watched(signature, &place, told, &mut |watch| screen.show(watch)).await?;
-        screen.clear();
-        let id = submitted.map(|id| id.to_string()).unwrap_or_default();
+        let screen = Screen::new(self.quiet, Some(signature.options.retry.attempts));
+        let awaited = Awaited::new(&client, screen);
+        let interrupts = Interrupts::listen(self.on_interrupt)?;
+        // It is told once.
+        let told = |id: &TaskId| drop(awaited.id.set(id.clone()));
+        let mut show = |watch| awaited.show(&watch);
+        let settled = awaited.end(interrupts, client.call_watched(signature, &place, told, &mut show)).await?;
+        let id = awaited.id.get().map(TaskId::to_string).unwrap_or_default();
         print(&client, &id, settled, self.json).await
     }
 }
@@ -69,6 +72,10 @@ pub(super) struct Send {
     #[arg(long, value_name = "KEY", default_value = "", requires = "batch")]
     batch_key: String,
 
+    /// Wait until all tasks of the batch have ended.
+    #[arg(long, requires = "batch")]
+    wait: bool,
+
     #[command(flatten)]
     how: How,
 
@@ -81,7 +88,8 @@ impl Send {
         let (_nats, client) = self.connect.client().await?;
         let Some(task) = self.task.clone().filter(|_| self.batch.is_none()) else {
             let path = self.batch.unwrap_or_default();
-            return batch::send(&client, &path, self.task, &self.how, &self.batch_key).await;
+            let id = batch::send(&client, &path, self.task, &self.how, &self.batch_key).await?;
+            return if self.wait { batch::wait(&client, &id).await } else { Ok(()) };
         };
         let (signature, place) = self.how.signature(task, self.input.as_deref(), client.broker().clock.now())?;
         let Some(once) = self.how.once() else {
@@ -105,6 +113,10 @@ pub(super) struct ResultArgs {
     #[arg(long)]
     wait: bool,
 
+    /// What ctrl-c does while it is awaited; without this whoever sits at a terminal is asked, and elsewhere the task goes on.
+    #[arg(long, value_enum, value_name = "WHAT")]
+    on_interrupt: Option<OnInterrupt>,
+
     /// Print the task's state and how it ended as JSON.
     #[arg(long)]
     json: bool,
@@ -117,9 +129,11 @@ impl ResultArgs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.connect.client().await?;
         if self.wait {
-            let mut screen = Screen::new(self.json);
-            let settled = client.wait(&self.id, &mut |watch| screen.show(watch)).await?;
-            screen.clear();
+            let awaited = Awaited::new(&client, Screen::new(self.json, None));
+            let interrupts = Interrupts::listen(self.on_interrupt)?;
+            drop(awaited.id.set(self.id.clone()));
+            let mut show = |watch| awaited.show(&watch);
+            let settled = awaited.end(interrupts, client.wait(&self.id, &mut show)).await?;
             return print(&client, self.id.as_str(), settled, self.json).await;
         }
         let snapshot = client.state(&self.id).await?;
@@ -133,13 +147,15 @@ impl ResultArgs {
                 )
             }
             _ if self.json => {
-                let waits = snapshot.waits_for;
-                output::json(&json!({"id": id, "state": state, "host": snapshot.host, "waits_for": waits}))
+                let mut whole = json!({"id": id, "state": state, "host": snapshot.host});
+                if let (Some(waits), Some(whole)) = (snapshot.waits_for, whole.as_object_mut()) {
+                    whole.insert("waits_for".to_owned(), json!(waits));
+                }
+                output::json(&whole)
             }
             _ => {
-                let waits = snapshot.waits_for.map(|limit| format!(" and waits for the limit of {limit}"));
-                let host = snapshot.host.map(|host| format!(" on {host}"));
-                let place = waits.or(host).unwrap_or_default();
+                let waits = snapshot.waits_for.map(|waits| format!(", waiting for {}", printable(&waits)));
+                let place = snapshot.host.map(|host| format!(" on {host}")).or(waits).unwrap_or_default();
                 let fault = Fault::platform(format!("{state}: the task has not ended{place}"));
                 Err(fault.hint(format!("wait for it with `lovage result {id} --wait`")))
             }
@@ -188,6 +204,14 @@ pub(super) struct Logs {
     #[arg(long, short)]
     follow: bool,
 
+    /// Only lines that were written within this time, as in 10m.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    since: Option<Duration>,
+
+    /// Only lines that are at least so grave.
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    level: Option<Level>,
+
     /// One JSON object a line.
     #[arg(long)]
     json: bool,
@@ -199,12 +223,13 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.connect.client().await?;
+        let earliest = self.since.map(|since| client.broker().clock.now().before(since));
         if self.follow {
-            let printed = self.print_until_ended(&client).await?;
+            let printed = self.print_until_ended(&client, earliest).await?;
             // What it said last may still have been on its way; it is stored by now, behind what was printed.
-            return self.print_stored(&client, printed).await.map(drop);
+            return self.print_stored(&client, printed, earliest).await.map(drop);
         }
-        if self.print_stored(&client, 0).await? == 0 {
+        if self.print_stored(&client, 0, earliest).await? == 0 {
             // No line may mean no task.
             client.state(&self.id).await?;
         }
@@ -212,12 +237,12 @@ impl Logs {
     }
 
     /// Prints what the task says until it has ended; how many lines that were.
-    async fn print_until_ended(&self, client: &Client) -> Result<usize, Fault> {
+    async fn print_until_ended(&self, client: &Client, earliest: Option<Timestamp>) -> Result<usize, Fault> {
         let mut printed = 0;
         let follow = async {
             let mut lines = client.logs(&self.id, true).await?;
             while let Some(line) = lines.try_next().await? {
-                self.print(&line)?;
+                self.print(&line, earliest)?;
                 printed += 1;
             }
             Ok::<_, Fault>(())
@@ -232,71 +257,32 @@ impl Logs {
     }
 
     /// Prints the stored lines behind the first `skipped`; how many those were.
-    async fn print_stored(&self, client: &Client, skipped: usize) -> Result<usize, Fault> {
+    async fn print_stored(&self, client: &Client, skipped: usize, earliest: Option<Timestamp>) -> Result<usize, Fault> {
         let mut lines = client.logs(&self.id, false).await?;
         let mut count = 0;
         while let Some(line) = lines.try_next().await? {
             count += 1;
             if count > skipped {
-                self.print(&line)?;
+                self.print(&line, earliest)?;
             }
         }
         Ok(count.saturating_sub(skipped))
     }
 
-    fn print(&self, line: &LogLine) -> Result<(), Fault> {
+    fn print(&self, line: &LogLine, earliest: Option<Timestamp>) -> Result<(), Fault> {
+        if earliest.is_some_and(|earliest| line.at < earliest) || self.level.is_some_and(|level| line.level < level) {
+            return Ok(());
+        }
         if self.json { output::json(line) } else { output::line(&shown(line)) }
     }
 }
 
-fn shown(line: &LogLine) -> String {
-    format!("{} {:5} [{}] {}", line.at, line.level.as_str(), line.attempt, printable(&line.message))
-}
-
-/// What is told of a task while it is awaited, on stderr.
-struct Screen {
-    quiet: bool,
-    terminal: bool,
-    progress_shown: bool,
-}
-
-impl Screen {
-    fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), progress_shown: false }
-    }
-
-    fn show(&mut self, watch: Watch) {
-        if self.quiet {
-            return;
-        }
-        match watch {
-            Watch::Log(line) => {
-                self.clear();
-                eprintln!("{}", shown(&line));
-            }
-            Watch::Retrying { next, failure } => {
-                self.clear();
-                eprintln!("attempt {} failed, trying again: {}", next - 1, printable(&failure.to_string()));
-            }
-            Watch::Progress(progress) => {
-                let of = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
-                let note = progress.note.map(|note| format!("  {}", printable(&note))).unwrap_or_default();
-                if self.terminal {
-                    eprint!("\r\x1b[K{}{of}{note}", progress.done);
-                    self.progress_shown = true;
-                } else {
-                    eprintln!("progress {}{of}{note}", progress.done);
-                }
-            }
-        }
-    }
-
-    /// Takes the progress line off the screen.
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.progress_shown) {
-            eprint!("\r\x1b[K");
-        }
-    }
+fn level(text: &str) -> Result<Level, String> {
+    let known = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error];
+    known
+        .into_iter()
+        .find(|level| level.as_str() == text)
+        .ok_or_else(|| "it takes trace, debug, info, warn or error".to_owned())
 }
 
 /// Prints how a task ended.

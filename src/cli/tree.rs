@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::bar::bar;
 use crate::client::{RunView, StepView};
 use crate::model::StepId;
 use crate::model::time::format_duration;
@@ -196,7 +197,7 @@ fn line(step: &StepView, waiting: Option<&Waiting>) -> String {
             let _infallible = write!(text, "  {failure}");
         }
         (_, Some(Waiting::Members { of, ended, .. })) => {
-            let _infallible = write!(text, "  {} {ended}/{of}", bar(*ended, *of));
+            let _infallible = write!(text, "  {} {ended}/{of}", bar(*ended as u64, *of as u64));
         }
         (_, Some(waiting)) => {
             if let Some(waits) = waits(waiting) {
@@ -211,13 +212,6 @@ fn line(step: &StepView, waiting: Option<&Waiting>) -> String {
 /// How many levels a step stands below the root.
 fn depth(step: &StepId) -> usize {
     step.as_str().chars().filter(|c| matches!(c, '-' | '_' | '~')).count()
-}
-
-/// Twenty characters of progress.
-fn bar(done: usize, of: usize) -> String {
-    const WIDTH: usize = 20;
-    let full = done.saturating_mul(WIDTH).checked_div(of).unwrap_or(WIDTH).min(WIDTH);
-    format!("[{}{}]", "█".repeat(full), "░".repeat(WIDTH - full))
 }
 
 /// The step above, by its id.
@@ -251,12 +245,5 @@ mod tests {
         steps.sort_by_key(|step| natural(step));
         assert_eq!(steps, ["0", "0-1", "0-1-u", "0-2", "0-2_2", "0-2_2-0", "0-2_11", "0-10"]);
         assert_eq!((parent("0-2_2-0"), parent("0")), (Some("0-2_2"), None));
-    }
-
-    #[test]
-    fn a_bar_is_never_wider_than_itself() {
-        assert_eq!(bar(0, 4), "[░░░░░░░░░░░░░░░░░░░░]");
-        assert_eq!(bar(2, 4), "[██████████░░░░░░░░░░]");
-        assert_eq!(bar(9, 4), bar(0, 0));
     }
 }

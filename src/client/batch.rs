@@ -14,7 +14,7 @@ use crate::broker::{self, Publish, Start as From};
 use crate::model::lifecycle::Record;
 use crate::model::{Digest, RunId, TaskRef, Value, Version};
 use crate::protocol::batch::{BATCH_LABEL, BatchRecord, Defaults, Entry, RECORD_VERSION, all, subject, task_of};
-use crate::protocol::subject::PRIORITY_DEFAULT;
+use crate::protocol::stream::RESULT_TTL;
 use crate::store::records;
 use crate::store::values::VALUE_BYTES_MAX;
 
@@ -35,6 +35,13 @@ const PROBLEMS_MAX: usize = 10;
 
 /// Results that are looked up at a time.
 const LOOKED_UP_AT_ONCE: usize = 256;
+
+/// Tasks of a batch that are looked at again and again while it is awaited: of those that end in another order than they were
+/// sent in, so many may be ahead before more are looked at.
+const AWAITED_AT_ONCE: usize = 1_024;
+
+/// The pause after a look at a batch in which nothing had ended.
+const LOOK_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// A batch that was looked at as a whole.
 #[derive(Clone, Debug)]
@@ -211,14 +218,13 @@ impl Client {
     }
 
     async fn send_one(&self, batch: &Batch, place: usize, again: bool) -> Result<(), Error> {
-        let Entry { mut signature, expires, queue, delay, due } =
+        let Entry { mut signature, expires, queue, priority, delay, due } =
             batch.entry(place).map_err(|problem| Error::Refused(format!("the batch has changed: {problem}")))?;
         signature.task.version = batch.versions.get(&signature.task).cloned().or(signature.task.version);
         signature.options.labels.insert(BATCH_LABEL.to_owned(), batch.id.to_string());
         let now = self.broker.clock.now();
         signature.options.expires = expires.map(|expires| now.after(expires));
-        let place_in_queue =
-            Place { queue, priority: PRIORITY_DEFAULT, due: delay.map(|delay| now.after(delay)).or(due) };
+        let place_in_queue = Place { queue, priority, due: delay.map(|delay| now.after(delay)).or(due) };
         let id = task_id(&task_of(&self.tenant, &batch.id, place as u64));
         insist(|| async {
             let message = self.message(&id, signature.clone(), &place_in_queue, again).await?;
@@ -268,6 +274,88 @@ impl Client {
         }
         drop(found);
         Ok((record, states))
+    }
+
+    /// Waits until all tasks of a batch have ended; how many ended in which state. `progress` hears how many have, of how many.
+    /// The first tasks that have not ended are looked at again and again, so that a batch of a million costs no more to wait for
+    /// than its results to be read once.
+    ///
+    /// # Errors
+    /// That there is none, that its sending was interrupted, and what the broker fails with.
+    pub async fn wait_batch(
+        &self,
+        id: &RunId,
+        progress: &mut (dyn FnMut(u64, u64) + Send),
+    ) -> Result<BTreeMap<String, u64>, Error> {
+        let (record, _) = self.batch_record(id).await?.ok_or_else(|| Error::BatchNotFound(id.clone()))?;
+        if !record.is_whole() {
+            let BatchRecord { sent, tasks, .. } = record;
+            return Err(Error::Refused(format!(
+                "{sent} of {tasks} tasks of batch {id} were sent: send the rest first"
+            )));
+        }
+        let mut states: BTreeMap<String, u64> = BTreeMap::new();
+        if self.broker.clock.now().since(record.begun) > RESULT_TTL {
+            return Err(Error::Refused(format!(
+                "batch {id} was begun more than a day ago: how its tasks ended is not known any more"
+            )));
+        }
+        let (mut next, mut waiting, mut ended) = (0, Vec::new(), 0_u64);
+        while ended < record.tasks {
+            while waiting.len() < AWAITED_AT_ONCE && next < record.tasks {
+                waiting.push(next);
+                next = next.saturating_add(1);
+            }
+            let look = |place: u64| async move { Ok::<_, Error>((place, self.ended_in(id, place).await?)) };
+            let looks = futures::stream::iter(std::mem::take(&mut waiting)).map(look).buffered(LOOKED_UP_AT_ONCE);
+            let looked: Vec<(u64, Option<String>)> = looks.try_collect().await?;
+            let before = ended;
+            for (place, state) in looked {
+                match state {
+                    Some(state) => {
+                        ended = ended.saturating_add(1);
+                        *states.entry(state).or_default() += 1;
+                    }
+                    None => waiting.push(place),
+                }
+            }
+            progress(ended, record.tasks);
+            if ended == before {
+                tokio::time::sleep(LOOK_PAUSE).await;
+            }
+        }
+        Ok(states)
+    }
+
+    /// How a task of a batch ended, if it has.
+    async fn ended_in(&self, batch: &RunId, place: u64) -> Result<Option<String>, Error> {
+        let id = task_id(&task_of(&self.tenant, batch, place));
+        Ok(match records::read(&self.broker, &self.tenant, &id).await?.map(|stored| stored.record) {
+            Some(Record::Settled(settled)) => Some(settled.end.state().to_string()),
+            Some(Record::Retrying { .. }) | None => None,
+        })
+    }
+
+    /// Cancels all tasks of a batch that were sent and have not ended; how many those were.
+    ///
+    /// # Errors
+    /// That there is none, and what the broker fails with: some may be cancelled then.
+    pub async fn cancel_batch(&self, id: &RunId) -> Result<u64, Error> {
+        let (record, _) = self.batch_record(id).await?.ok_or_else(|| Error::BatchNotFound(id.clone()))?;
+        // What was sent since it was last noted is in the broker too.
+        let sent = record.sent.saturating_add(NOTED_EVERY).min(record.tasks);
+        let cancel = |place| {
+            let id = task_id(&task_of(&self.tenant, &record.id, place));
+            async move {
+                match self.cancel(&id).await {
+                    Ok(()) => Ok(1),
+                    Err(Error::Ended { .. } | Error::NotFound(_)) => Ok(0),
+                    Err(error) => Err(error),
+                }
+            }
+        };
+        let cancels = futures::stream::iter(0..sent).map(cancel).buffer_unordered(LOOKED_UP_AT_ONCE);
+        cancels.try_fold(0_u64, |sum, one: u64| async move { Ok(sum.saturating_add(one)) }).await
     }
 }
 

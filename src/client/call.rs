@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use super::{Client, Error, Place};
 use crate::broker::Message;
 use crate::model::lifecycle::{End, Record, Settled};
-use crate::model::{Failure, Signature, TaskId};
+use crate::model::{Failure, Signature, TaskId, Timestamp};
 use crate::protocol::note::{LogLine, Progress};
 use crate::protocol::{record, subject};
 use crate::store::records::{self, StoredRecord};
@@ -28,6 +28,8 @@ pub enum Watch {
     Retrying {
         /// The attempt that follows.
         next: u32,
+        /// When it is due.
+        due: Timestamp,
         /// What the last one failed with.
         failure: Failure,
     },
@@ -137,9 +139,9 @@ impl Client {
                         return Ok(settled);
                     }
                 }
-                Record::Retrying { next, failure, .. } if next > told => {
+                Record::Retrying { next, due, failure } if next > told => {
                     told = next;
-                    watch(Watch::Retrying { next, failure });
+                    watch(Watch::Retrying { next, due, failure });
                 }
                 Record::Retrying { .. } => {}
             }

@@ -38,7 +38,10 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] for an id that is not known, [`Error::Ended`] for a task that has ended, and what the broker fails with.
     pub async fn cancel(&self, id: &TaskId) -> Result<(), Error> {
-        let record = Record::Settled(Settled { end: End::Cancelled, usage: Usage::default() });
+        // Before it is gone from its queue: afterwards nobody knows what was called.
+        let about = self.about(id).await.map(Box::new);
+        let usage = Usage { about, ..Usage::default() };
+        let record = Record::Settled(Settled { end: End::Cancelled, usage });
         for _ in 0..TRIES_MAX {
             let stored = self.record(id).await?;
             let expected = match &stored {

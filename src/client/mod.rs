@@ -19,9 +19,14 @@ mod batch;
 mod call;
 mod cancel;
 mod dead;
+mod events;
+mod hosts;
 mod limits;
 mod modules;
 mod once;
+mod queue_move;
+mod queue_views;
+mod queue_watch;
 mod queues;
 mod runs;
 mod runs_control;
@@ -41,10 +46,14 @@ pub use batch::{BATCH_BYTES_MAX, BadLines, Batch, Sent, TASKS_MAX};
 pub use call::Watch;
 pub use cancel::CancelledAll;
 pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
+pub use events::{Event, EventFilter, fits};
 pub use limits::LimitView;
 pub use modules::Upload;
 pub use once::Submitted;
-pub use queues::{Purged, QueueView};
+pub use queue_move::{MoveFilter, MoveStopped};
+pub use queue_views::{BandView, QueueView};
+pub use queue_watch::watch_queues;
+pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
@@ -58,11 +67,12 @@ use crate::model::lifecycle::State;
 use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
-    Failure, FlowName, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName, TaskRef,
-    Tenant, Timestamp, Version,
+    Failure, FlowName, HostId, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName,
+    TaskRef, Tenant, Timestamp, Version,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
+use crate::store::marks::Marks;
 use crate::store::values::Missing;
 use crate::workflow::wire::RunState;
 
@@ -144,6 +154,9 @@ pub enum Error {
     /// The task failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// There is no host of this id, or it does not answer.
+    #[error("ask host {0}: there is none of this id that answers")]
+    HostNotFound(HostId),
     /// A value cannot be had.
     #[error(transparent)]
     Missing(#[from] Missing),
@@ -240,6 +253,7 @@ pub struct Client {
     tenant: Tenant,
     resolved: Arc<Mutex<Resolved>>,
     catalogue: Arc<Catalogue>,
+    marks: Marks,
 }
 
 /// Modules that were looked up, and when.
@@ -250,7 +264,7 @@ impl Client {
     #[must_use]
     pub fn new(broker: Broker, tenant: Tenant) -> Self {
         let catalogue = Arc::new(Catalogue::new(broker.clone()));
-        Self { broker, tenant, resolved: Arc::default(), catalogue }
+        Self { broker, tenant, resolved: Arc::default(), catalogue, marks: Marks::default() }
     }
 
     /// The tenant that it acts for.

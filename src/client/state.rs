@@ -11,6 +11,7 @@ use crate::broker::{Message, Start};
 use crate::model::lifecycle::{Record, State};
 use crate::model::{HostId, TaskId};
 use crate::protocol::note::LogLine;
+use crate::protocol::task::REQUIRES;
 use crate::protocol::{limit, subject};
 
 /// How often a task is looked for in all places before it is said that there is none.
@@ -28,7 +29,7 @@ pub struct Snapshot {
     pub record: Option<Record>,
     /// The host that runs it.
     pub host: Option<HostId>,
-    /// The limit across the fleet that it waits for.
+    /// What it waits for: a limit across the fleet, or, where it is queued and not every host may take it, a host.
     pub waits_for: Option<String>,
 }
 
@@ -54,13 +55,17 @@ impl Client {
         if let Some(Record::Settled(settled)) = &record {
             return Ok(Some(ended(settled.end.state())));
         }
-        if self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await?.is_some() {
+        if let Some(message) = self.broker.streams.last(&subject::task_anywhere(&self.tenant, id)).await? {
             let host = self.host_of(id).await?;
-            let state = if host.is_some() { State::Running } else { State::Queued };
-            return Ok(Some(Snapshot { state, record, host, waits_for: None }));
+            if host.is_some() {
+                return Ok(Some(Snapshot { state: State::Running, record, host, waits_for: None }));
+            }
+            let waits_for = message.headers.value(REQUIRES).map(|labels| format!("a host with {labels}"));
+            return Ok(Some(Snapshot { state: State::Queued, record, host, waits_for }));
         }
         if let Some(message) = self.broker.streams.last(&limit::line_anywhere(&self.tenant, id)).await? {
             let waits_for = self.limit_of(&message.subject).await?;
+            let waits_for = waits_for.map(|name| format!("the limit of {name}"));
             return Ok(Some(Snapshot { state: State::Scheduled, record, host: None, waits_for }));
         }
         // It may have ended between the two looks.

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Client, Error};
 use crate::broker::{self, Publish, Schedule};
 use crate::model::time::DURATION_MAX;
-use crate::model::{Queue, Signature, TaskId, Timestamp, Value};
+use crate::model::{Mark, Queue, Signature, TaskId, Timestamp, Value};
 use crate::protocol::stream::RESULT_TTL;
 use crate::protocol::subject::{self, PRIORITY_DEFAULT, Priority, TaskSubject};
 use crate::protocol::task::TaskMessage;
@@ -94,8 +94,12 @@ impl Client {
         if let Some(due) = place.due {
             self.check_due(due, &signature)?;
         }
+        let requires = &signature.options.requires;
+        self.marks.note(&self.broker, &self.tenant, &place.queue, requires).await?;
+        let Place { queue, priority, .. } = place.clone();
+        let (tenant, mark, key) = (self.tenant.clone(), Mark::of(requires), id.into());
+        let task = TaskSubject { tenant, queue, priority, mark, key };
         let (headers, payload) = TaskMessage { recheck, ..TaskMessage::first(signature) }.encode();
-        let task = self.place(id, place);
         Ok(match place.due {
             None => Publish { subject: task.task(), headers, payload, ..Publish::default() },
             Some(at) => Publish {
@@ -141,10 +145,5 @@ impl Client {
     /// A value that is gone, and what the broker fails with.
     pub async fn bytes(&self, value: &Value) -> Result<Bytes, Error> {
         Ok(values::get(&self.broker, &self.tenant, value).await?)
-    }
-
-    fn place(&self, id: &TaskId, place: &Place) -> TaskSubject {
-        let Place { queue, priority, .. } = place.clone();
-        TaskSubject { tenant: self.tenant.clone(), queue, priority, key: id.into() }
     }
 }

@@ -43,6 +43,7 @@ use crate::broker::{self, Broker, Error, Message, Publish, Start};
 use crate::model::CoordinatorId;
 use crate::model::name::PARTITIONS;
 use crate::store::catalogue::Catalogue;
+use crate::store::marks::Marks;
 use crate::telemetry::{Metrics, RunMetrics};
 use claim::{Beat, Claim, HEARTBEATS, PARTITION_RECORDS, coordinator_of, partition_of};
 use members::{BEAT_EVERY, Members, Seen};
@@ -98,6 +99,7 @@ struct Shared {
     catalogue: Catalogue,
     metrics: RunMetrics,
     effects: Semaphore,
+    marks: Marks,
 }
 
 /// A partition in our hands.
@@ -125,6 +127,7 @@ impl Coordinator {
     /// What the broker refuses for good; a broker that is away is waited for.
     pub async fn begin(broker: Broker, config: Config, metrics: &Metrics) -> Result<Self, Error> {
         let shared = Shared {
+            marks: Marks::default(),
             catalogue: Catalogue::new(broker.clone()),
             broker,
             metrics: metrics.runs.clone(),

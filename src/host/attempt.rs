@@ -11,15 +11,17 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use super::catalogue::Loaded;
 use super::commit::{self, Written};
 use super::gate::{Delivered, Start};
+use super::running::Work;
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
-use crate::model::lifecycle::{self, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
+use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
 use crate::model::limit::Limit;
-use crate::model::{Failure, Kind, Limits, ModuleRecord, Outcome, TaskId, TaskKey, Timestamp};
-use crate::protocol::Headers;
-use crate::protocol::subject::TaskSubject;
-use crate::protocol::task::{self, Form, TaskMessage};
+use crate::model::{Failure, Kind, Limits, Mark, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
+use crate::protocol::note::Running;
+use crate::protocol::subject::{TaskSubject, task_anywhere};
+use crate::protocol::task::{self, Form, REQUIRES, TaskMessage};
+use crate::protocol::{Headers, Rejection};
 use crate::sandbox;
 use crate::store::values::{self, Shelf};
 use crate::store::{dead, hand_backs, kept, records};
@@ -41,6 +43,10 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
     let work = async {
         let attempt =
             Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
+        if count > 1 && attempt.is_elsewhere().await {
+            debug!("dropped a delivery of a task that was moved to another queue");
+            return finish(lease.as_ref()).await;
+        }
         let lines = match &subject.key {
             TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
             TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
@@ -112,13 +118,35 @@ pub(super) struct Ran {
 }
 
 impl Attempt<'_> {
+    /// Whether the same task was queued after this message: whoever moved it to another queue died before it was acknowledged here.
+    async fn is_elsewhere(&self) -> bool {
+        let TaskSubject { tenant, key, .. } = self.subject;
+        let queued = task_anywhere(tenant, key.clone());
+        let last = || self.shared.broker.streams.last(&queued);
+        let last = Patience::default().insist("look for the task in other queues", last).await;
+        last.ok().flatten().is_some_and(|last| last.sequence > self.sequence)
+    }
+
+    /// Reads the message. What it requires of hosts was met if its subject says so, which is how it came here.
+    pub(super) fn read(&self, headers: &Headers, payload: &Bytes) -> Result<TaskMessage, Rejection> {
+        let message = TaskMessage::decode(headers, payload)?;
+        match Mark::of(&message.signature.options.requires) {
+            mark if mark == self.subject.mark => Ok(message),
+            Some(mark) => {
+                let place = format!("{}~{mark}", self.subject.priority);
+                Err(Rejection::new(REQUIRES, format!("its subject must say so, with {place} for its priority")))
+            }
+            None => Err(Rejection::new(REQUIRES, "is missing: its subject says that something is required")),
+        }
+    }
+
     /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
     async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
-        let message = match TaskMessage::decode(headers, payload) {
+        let message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
-                self.end(id, (1, 0), End::Failed(failure), (headers, payload)).await;
+                self.end(id, (self.no_usage(1), 0), End::Failed(failure), (headers, payload)).await;
                 return Vec::new();
             }
         };
@@ -152,7 +180,11 @@ impl Attempt<'_> {
                 }
             }
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
-            Verdict::Settle(end) => self.end(id, (seen.attempt, expected), end, (headers, payload)).await,
+            Verdict::Settle(end) => {
+                let about = Some(Box::new(self.about(&message)));
+                let usage = Usage { about, ..self.no_usage(seen.attempt) };
+                self.end(id, (usage, expected), end, (headers, payload)).await;
+            }
         }
         self.leave(limits).await
     }
@@ -170,7 +202,7 @@ impl Attempt<'_> {
 
     async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
         let cancel = sandbox::Cancel::default();
-        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let entry = self.shared.running.enter(self.subject, self.work(message), cancel.clone());
         let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
         drop(entry);
         let policy = &message.signature.options.retry;
@@ -214,8 +246,8 @@ impl Attempt<'_> {
     }
 
     /// Commits an end of a task that did not run here.
-    async fn end(&self, id: &TaskId, (attempt, expected): (u32, u64), end: End, message: (&Headers, &Bytes)) {
-        let usage = self.no_usage(attempt);
+    async fn end(&self, id: &TaskId, (usage, expected): (Usage, u64), end: End, message: (&Headers, &Bytes)) {
+        let attempt = usage.attempt;
         info!(state = %end.state(), failure = end.failure().map(tracing::field::display), "ended without running");
         let record = Record::Settled(Settled { end, usage });
         let task = (&self.subject.tenant, id);
@@ -243,6 +275,19 @@ impl Attempt<'_> {
         Usage { attempt, delivery: self.delivery, host: Some(self.shared.config.id.clone()), ..Usage::default() }
     }
 
+    /// What this host does for the task, for those who ask.
+    pub(super) fn work(&self, message: &TaskMessage) -> Work {
+        let since = self.shared.broker.clock.now();
+        Work { task: message.signature.task.clone(), attempt: message.attempt, since }
+    }
+
+    /// What is called, for those who read its record.
+    pub(super) fn about(&self, message: &TaskMessage) -> About {
+        let Signature { task, options, .. } = &message.signature;
+        let (task, queue) = (Some(task.clone()), Some(self.subject.queue.clone()));
+        About { task, queue, labels: options.labels.clone() }
+    }
+
     /// Runs the attempt in the sandbox, until it ends or is cancelled.
     pub(super) async fn invoke(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let span = info_span!(
@@ -251,11 +296,28 @@ impl Attempt<'_> {
             attempt = message.attempt,
             traceparent = message.traceparent.as_deref(),
         );
-        self.invoke_within(message, cancel).instrument(span).await
+        if self.shared.stats.is_told() {
+            self.tell_running(message).await;
+        }
+        let ran = self.invoke_within(message, cancel).instrument(span).await;
+        self.shared.stats.ended(&self.subject.queue, &ran.outcome, &ran.usage);
+        if let (true, Outcome::Output(output)) = (ran.cancelled, &ran.outcome) {
+            // The task is cancelled all the same; what it had to say is kept where people look.
+            notes::ended_tidily(&self.shared.broker, self.subject, message.attempt, output).await;
+        }
+        ran
+    }
+
+    /// Says that the attempt begins, for whoever looks at events.
+    async fn tell_running(&self, message: &TaskMessage) {
+        let Work { task, attempt, since } = self.work(message);
+        let (host, queue) = (self.shared.config.id.clone(), self.subject.queue.clone());
+        notes::running(&self.shared.broker, self.subject, Running { at: since, attempt, host, task, queue }).await;
     }
 
     async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let mut usage = self.no_usage(message.attempt);
+        usage.about = Some(Box::new(self.about(message)));
         let (module, input) = match self.prepare(message).await {
             Ok(prepared) => prepared,
             Err(failure) => {
@@ -348,6 +410,10 @@ impl Attempt<'_> {
                 .with(&options.limits)
                 .within(&self.shared.config.ceiling),
             manifest: Arc::clone(&module.manifest),
+            reach: sandbox::Reach {
+                granted: Arc::clone(&module.granted),
+                resources: Arc::clone(&self.shared.resources),
+            },
             now: self.shared.broker.clock.now(),
             notes,
             cancel,

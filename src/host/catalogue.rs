@@ -7,14 +7,16 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
+use lru::LruCache;
 use tokio::io::AsyncReadExt as _;
 use tracing::{debug, info, warn};
 
 use crate::broker::patience::Patience;
 use crate::broker::{self, Broker, Message, Start};
+use crate::model::grants::Allow;
 use crate::model::module::Manifest;
-use crate::model::{Failure, Kind, ModuleName, ModuleRecord, TaskRef, Tenant, Version};
+use crate::model::{Failure, Granted, Kind, ModuleName, ModuleRecord, TaskRef, Tenant, Version};
 use crate::protocol::stream::Bucket;
 use crate::protocol::{module, subject};
 use crate::sandbox::{self, Sandbox};
@@ -26,6 +28,8 @@ pub(super) struct Loaded {
     pub(super) record: Arc<ModuleRecord>,
     /// What its upload added to it.
     pub(super) manifest: Arc<Manifest>,
+    /// What its tenant grants to it and this host allows.
+    pub(super) granted: Arc<Granted>,
     /// Its code.
     pub(super) code: Arc<sandbox::Module>,
 }
@@ -36,22 +40,65 @@ struct Known {
     sequence: u64,
     record: Arc<ModuleRecord>,
     manifest: Arc<Manifest>,
+    granted: Arc<Granted>,
 }
 
-type Versions = HashMap<Version, Known>;
+/// Records of versions that a host keeps, of whatever modules: about 20 MB with small schemas. Beyond them the modules that
+/// were not called for longest are forgotten, and asked for when they are.
+const RECORDS_MAX: usize = 10_000;
+
+/// All versions of some modules: those that were called last, within a bound.
+struct Shelf {
+    modules: LruCache<ModuleName, HashMap<Version, Known>>,
+    records: usize,
+    records_max: usize,
+}
+
+impl Shelf {
+    fn new(records_max: usize) -> Self {
+        Self { modules: LruCache::unbounded(), records: 0, records_max }
+    }
+
+    /// What a call of `task` would get.
+    fn pick(&mut self, task: &TaskRef) -> Option<Known> {
+        let versions = self.modules.get(&task.module)?;
+        let found = match &task.version {
+            Some(version) => versions.get(version),
+            None => versions.values().filter(|known| !known.record.removed).max_by_key(|known| known.sequence),
+        };
+        found.filter(|known| !known.record.removed).cloned()
+    }
+
+    fn keep(&mut self, known: Known) {
+        let (name, version) = (&known.record.name, &known.record.version);
+        // What is heard of is not what is called: only a call moves a module to the front.
+        if !self.modules.contains(name) {
+            self.modules.push(name.clone(), HashMap::new());
+        }
+        let Some(versions) = self.modules.peek_mut(name) else { return };
+        if versions.get(version).is_none_or(|old| old.sequence < known.sequence) {
+            self.records += usize::from(versions.insert(version.clone(), known).is_none());
+        }
+        while self.records > self.records_max && self.modules.len() > 1 {
+            let Some((_, forgotten)) = self.modules.pop_lru() else { break };
+            self.records = self.records.saturating_sub(forgotten.len());
+        }
+    }
+}
 
 /// The modules of one tenant.
 pub(super) struct Catalogue {
     broker: Broker,
     sandbox: Sandbox,
     tenant: Tenant,
-    known: Mutex<HashMap<ModuleName, Versions>>,
+    allow: Allow,
+    known: Mutex<Shelf>,
 }
 
 impl Catalogue {
     /// A catalogue that knows nothing yet.
-    pub(super) fn new(broker: Broker, sandbox: Sandbox, tenant: Tenant) -> Self {
-        Self { broker, sandbox, tenant, known: Mutex::default() }
+    pub(super) fn new(broker: Broker, sandbox: Sandbox, tenant: Tenant, allow: Allow) -> Self {
+        Self { broker, sandbox, tenant, allow, known: Mutex::new(Shelf::new(RECORDS_MAX)) }
     }
 
     /// Hears of modules for as long as the host runs.
@@ -73,38 +120,38 @@ impl Catalogue {
 
     /// The code of a task's module.
     pub(super) async fn load(&self, task: &TaskRef) -> Result<Loaded, Failure> {
-        let Some(Known { record, manifest, .. }) = self.resolve(task).await? else {
+        let Some(Known { record, manifest, granted, .. }) = self.resolve(task).await? else {
             let version = task.version.as_ref().map(|version| format!(" in version {version}")).unwrap_or_default();
             return Err(Failure::new(Kind::ModuleMissing, format!("there is no module {}{version}", task.module)));
         };
         let code = self.code(&record).await?;
-        Ok(Loaded { record, manifest, code })
+        Ok(Loaded { record, manifest, granted, code })
     }
 
     async fn resolve(&self, task: &TaskRef) -> Result<Option<Known>, Failure> {
         if let Some(known) = self.pick(task) {
             return Ok(Some(known));
         }
+        // Without a version all of them are looked at: the last one to be written may be one that was removed.
         let subject = match &task.version {
             Some(version) => subject::module(&self.tenant, &task.module, version),
             None => subject::module_versions(&self.tenant, &task.module),
         };
-        let last = || self.broker.streams.last(&subject);
-        let asked = Patience::default().insist("look up a module", last).await;
-        if let Ok(Some(message)) = asked {
-            self.learn(&message);
-        }
+        let records = || async {
+            // The stream keeps the last record of each version and no other.
+            let mut records = self.broker.streams.read(&subject, Start::Sequence(1), false).await?;
+            while let Some(message) = records.try_next().await? {
+                self.learn(&message);
+            }
+            Ok(())
+        };
+        // A module that cannot be looked up is missing; the attempt after it looks again.
+        drop(Patience::default().insist("look up a module", records).await);
         Ok(self.pick(task))
     }
 
     fn pick(&self, task: &TaskRef) -> Option<Known> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let versions = known.get(&task.module)?;
-        let found = match &task.version {
-            Some(version) => versions.get(version),
-            None => versions.values().filter(|known| !known.record.removed).max_by_key(|known| known.sequence),
-        };
-        found.filter(|known| !known.record.removed).cloned()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).pick(task)
     }
 
     fn learn(&self, message: &Message) {
@@ -117,13 +164,12 @@ impl Catalogue {
             return warn!(subject = message.subject, "skipped the record of a module that names another one");
         }
         let manifest = Arc::new(record.manifest.clone());
-        let (name, version) = (record.name.clone(), record.version.clone());
-        let known = Known { sequence: message.sequence, record: Arc::new(record), manifest };
-        let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let versions = all.entry(name).or_default();
-        if versions.get(&version).is_none_or(|old| old.sequence < known.sequence) {
-            versions.insert(version, known);
+        let granted = Arc::new(self.allow.granted(&self.tenant, &manifest.grants));
+        if let Some(withheld) = granted.withheld(&manifest.grants) {
+            warn!(module = %record.name, version = %record.version, withheld, "this host allows less than the module is granted");
         }
+        let known = Known { sequence: message.sequence, record: Arc::new(record), manifest, granted };
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).keep(known);
     }
 
     async fn code(&self, record: &ModuleRecord) -> Result<Arc<sandbox::Module>, Failure> {
@@ -161,5 +207,58 @@ impl Catalogue {
             Ok(None) => Err(missing("they are not in the object store".to_owned())),
             Err(error) => Err(missing(error.to_string())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Contract, Digest};
+
+    fn known(name: &str, version: &str, sequence: u64, removed: bool) -> Known {
+        let record = ModuleRecord {
+            v: 1,
+            name: name.parse().unwrap(),
+            version: version.parse().unwrap(),
+            digest: Digest::of(name.as_bytes()),
+            source_digest: None,
+            size: 1,
+            contract: Contract::Command,
+            tasks: Vec::new(),
+            manifest: Manifest::default(),
+            pushed_at: crate::model::Timestamp::default(),
+            removed,
+        };
+        Known { sequence, record: Arc::new(record), manifest: Arc::default() }
+    }
+
+    fn called(shelf: &mut Shelf, task: &str) -> Option<String> {
+        shelf.pick(&task.parse().unwrap()).map(|known| known.record.version.to_string())
+    }
+
+    #[test]
+    fn the_modules_that_were_not_called_for_longest_are_forgotten() {
+        let mut shelf = Shelf::new(3);
+        for (name, sequence) in [("a", 1), ("b", 2), ("c", 3)] {
+            shelf.keep(known(name, "1", sequence, false));
+        }
+        assert_eq!(called(&mut shelf, "a/t").as_deref(), Some("1"));
+        shelf.keep(known("a", "2", 4, false));
+        assert_eq!(called(&mut shelf, "b/t"), None, "it was heard of first, and never called");
+        assert_eq!(called(&mut shelf, "a/t").as_deref(), Some("2"));
+        for version in 3..100 {
+            shelf.keep(known("a", &version.to_string(), 5 + version, false));
+        }
+        assert_eq!((shelf.modules.len(), called(&mut shelf, "a/t").as_deref()), (1, Some("99")));
+    }
+
+    #[test]
+    fn a_removed_version_is_not_called_and_an_older_record_changes_nothing() {
+        let mut shelf = Shelf::new(10);
+        shelf.keep(known("a", "1", 1, false));
+        shelf.keep(known("a", "2", 3, true));
+        shelf.keep(known("a", "2", 2, false));
+        assert_eq!(called(&mut shelf, "a/t").as_deref(), Some("1"));
+        assert_eq!(called(&mut shelf, "a@2/t"), None);
     }
 }

@@ -32,7 +32,7 @@ pub(super) enum Start {
 impl Attempt<'_> {
     /// The limits that the task is under, its queue's as the last one.
     pub(super) fn limits(&self, own: &[Limit]) -> Vec<Limit> {
-        let of_queue = self.shared.pauses.rule(&self.subject.queue);
+        let of_queue = self.shared.rules.limit(&self.subject.queue);
         let of_queue = of_queue.map(|rule| Limit::of_queue(&self.subject.queue, rule));
         own.iter().cloned().chain(of_queue).collect()
     }

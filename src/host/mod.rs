@@ -3,27 +3,37 @@
 //! | file | what it does |
 //! |---|---|
 //! | `lane` | one queue: slots, deliveries, drain |
-//! | `pauses` | which queues are paused |
+//! | `bands` | what of a queue is not plain: other priorities, and tasks that require labels |
+//! | `rules` | which queues are paused, what they require, and what marks on tasks mean |
 //! | `attempt` | one delivery, from its message to its acknowledgement |
 //! | `gate` | limits across the fleet: whether a delivery may start, or is parked |
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
 //! | `running` | what runs here: found, cancelled and handed back by id |
+//! | `resources` | what stands behind the grants of guests: buckets and secrets of their tenant |
+//! | `announce` | heartbeats, and answers to words of the operator and of NATS's tools |
+//! | `leaving` | how a host stops: until when what runs may go on |
+//! | `stats` | what was done since it began |
 //! | `notes` | guests' log lines and progress, on their way to the broker |
 //!
 //! **Invariant:** a slot is taken before a message is. **Invariant:** nothing is acknowledged before its record is stored.
 //! **Invariant:** what a task's end is, is decided in [`lifecycle`](crate::model::lifecycle) and, for a step's attempt, in
 //! [`step_life`](crate::model::step_life), not here. A host knows no workflow.
 
+mod announce;
 mod attempt;
+mod bands;
 mod catalogue;
 mod commit;
 mod gate;
 mod lane;
+mod leaving;
 mod notes;
-mod pauses;
+mod resources;
+mod rules;
 mod running;
+mod stats;
 mod step;
 
 use std::sync::Arc;
@@ -32,12 +42,16 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use resources::resources;
+
 use crate::broker::{self, Broker, Consumer};
-use crate::model::{HostId, Limits, Queue, Tenant};
-use crate::protocol::queue::consumer_name;
-use crate::protocol::{Stream, subject};
-use crate::sandbox::Sandbox;
+use crate::model::grants::Allow;
+use crate::model::{HostId, Labels, Limits, Queue, Tenant, Timestamp};
+use crate::protocol::subject::Band;
+use crate::sandbox::{Resources, Sandbox};
 use crate::store::limits::Desks;
+use crate::store::queues;
+use crate::store::secrets::SealingKey;
 use crate::telemetry::Metrics;
 
 /// The lease of a delivery: long enough for a broker's failover (7.5 s seen), short enough to run elsewhere within 30 s.
@@ -56,14 +70,22 @@ pub struct Config {
     pub tenant: Tenant,
     /// This process among all hosts.
     pub id: HostId,
+    /// The machine that it runs on, for people.
+    pub name: String,
     /// The queues that it serves, and how many parts of the slots each of them has.
     pub queues: Vec<(Queue, u32)>,
+    /// Its labels, which queues and tasks may require.
+    pub labels: Labels,
     /// Tasks that it runs at a time.
     pub concurrency: usize,
     /// How long a delivery is its own without a heartbeat.
     pub lease: Duration,
     /// What no task may exceed, whatever it asks for.
     pub ceiling: Limits,
+    /// What guests may be granted here.
+    pub allow: Allow,
+    /// What secrets are opened with; without it there are none.
+    pub secrets_key: Option<SealingKey>,
     /// How long running tasks may go on when it is asked to stop.
     pub drain: Duration,
 }
@@ -75,12 +97,22 @@ impl Config {
         Self {
             tenant,
             id,
+            name: String::new(),
             queues: vec![(Queue::default_queue(), 1)],
+            labels: Labels::new(),
             concurrency,
             lease: LEASE_DEFAULT,
             ceiling: ceiling_default(),
+            allow: Allow::default(),
+            secrets_key: None,
             drain: DRAIN_DEFAULT,
         }
+    }
+
+    /// The queues with their slots.
+    fn slots(&self) -> impl Iterator<Item = (&Queue, usize)> {
+        let weights: Vec<u32> = self.queues.iter().map(|(_, weight)| *weight).collect();
+        self.queues.iter().map(|(queue, _)| queue).zip(shares(self.concurrency, &weights))
     }
 }
 
@@ -90,16 +122,10 @@ pub fn ceiling_default() -> Limits {
     Limits { fuel: None, memory_bytes: 1 << 30, attempt_timeout: Duration::from_secs(3600), ..Limits::default() }
 }
 
-/// The consumer of a queue: one for all hosts that serve it.
+/// The consumer of the plain tasks of a queue: one for all hosts that serve it.
 #[must_use]
 pub fn queue_consumer(tenant: &Tenant, queue: &Queue, lease: Duration) -> Consumer {
-    Consumer {
-        stream: Stream::Task(tenant.clone()),
-        name: consumer_name(queue),
-        filter: subject::queue_tasks(tenant, queue),
-        lease,
-        deliveries_max: None,
-    }
+    queues::consumer(tenant, queue, &Band::PLAIN, lease)
 }
 
 /// What all parts of a host share.
@@ -108,10 +134,14 @@ struct Shared {
     broker: Broker,
     sandbox: Sandbox,
     catalogue: catalogue::Catalogue,
+    resources: Arc<dyn Resources>,
     running: running::Running,
-    pauses: pauses::Pauses,
+    rules: rules::Rules,
     desks: Desks,
     metrics: Metrics,
+    stats: stats::Stats,
+    started: Timestamp,
+    leaving: leaving::Leaving,
     /// Fires when running tasks are to be handed back.
     hand_back: CancellationToken,
 }
@@ -134,38 +164,52 @@ impl Host {
         metrics: Metrics,
     ) -> Result<Self, broker::Error> {
         let shared = Arc::new(Shared {
-            catalogue: catalogue::Catalogue::new(broker.clone(), sandbox.clone(), config.tenant.clone()),
+            catalogue: catalogue::Catalogue::new(
+                broker.clone(),
+                sandbox.clone(),
+                config.tenant.clone(),
+                config.allow.clone(),
+            ),
+            resources: resources(broker.clone(), config.tenant.clone(), config.secrets_key.clone()),
             running: running::Running::default(),
-            pauses: pauses::Pauses::begin(broker.clone(), config.tenant.clone()).await?,
+            rules: rules::Rules::begin(broker.clone(), config.tenant.clone(), config.labels.clone()).await?,
             desks: Desks::new(broker.clone(), config.tenant.clone()),
             hand_back: CancellationToken::new(),
+            stats: stats::Stats::new(config.queues.iter().map(|(queue, _)| queue)),
+            started: broker.clock.now(),
+            leaving: leaving::Leaving::new(),
             config,
             broker,
             sandbox,
             metrics,
         });
         let mut lanes = Vec::new();
-        let weights: Vec<u32> = shared.config.queues.iter().map(|(_, weight)| *weight).collect();
-        for ((queue, _), slots) in shared.config.queues.iter().zip(shares(shared.config.concurrency, &weights)) {
+        for (queue, slots) in shared.config.slots() {
             lanes.push(lane::Lane::begin(Arc::clone(&shared), queue.clone(), slots).await?);
         }
         Ok(Self { shared, lanes })
     }
 
-    /// Takes and runs tasks until `stop` fires and what runs has ended, or was handed back.
+    /// Takes and runs tasks until `stop` fires or its operator drains it, and what runs has ended, or was handed back.
     ///
     /// # Errors
     /// What the broker refuses for good; a broker that is away is waited for.
     pub async fn serve(self, stop: CancellationToken) -> Result<(), broker::Error> {
         // What is in this set ends with it, also if the host is dropped.
         let mut background = JoinSet::new();
-        for listener in [Listener::Control, Listener::Catalogue, Listener::Pauses] {
+        for listener in Listener::ALL {
             let shared = Arc::clone(&self.shared);
             background.spawn(async move { listener.run(&shared).await });
         }
-        let lanes = self.lanes.into_iter().map(|lane| lane.serve(stop.clone()));
+        let shared = Arc::clone(&self.shared);
+        background.spawn(async move {
+            stop.cancelled().await;
+            shared.leaving.begin(shared.config.drain);
+        });
+        let lanes = self.lanes.into_iter().map(|lane| lane.serve(self.shared.leaving.begun().clone()));
         let outcome = futures::future::try_join_all(lanes).await.map(drop);
         background.shutdown().await;
+        announce::farewell(&self.shared).await;
         outcome
     }
 }
@@ -175,15 +219,21 @@ impl Host {
 enum Listener {
     Control,
     Catalogue,
-    Pauses,
+    Rules,
+    Beat,
+    Answer,
 }
 
 impl Listener {
+    const ALL: [Self; 5] = [Self::Control, Self::Catalogue, Self::Rules, Self::Beat, Self::Answer];
+
     async fn run(self, shared: &Shared) {
         match self {
             Self::Control => running::listen(shared).await,
             Self::Catalogue => shared.catalogue.follow().await,
-            Self::Pauses => shared.pauses.follow().await,
+            Self::Rules => shared.rules.follow().await,
+            Self::Beat => announce::beat(shared).await,
+            Self::Answer => announce::answer(shared).await,
         }
     }
 }

@@ -9,13 +9,17 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::broker::Broker;
+use crate::model::Level;
 use crate::protocol::Headers;
-use crate::protocol::note::{LogLine, Progress};
+use crate::protocol::note::{LogLine, Progress, Running};
 use crate::protocol::subject::{self, TaskSubject};
 use crate::sandbox::{Note, Report};
 
 /// Notes of one guest that wait to be sent; what exceeds them is dropped and counted, so that no guest waits for the broker.
 pub(super) const NOTES_MAX: usize = 256;
+
+/// What is kept of an output after a cancel, in characters: a log is for words.
+const TIDY_CHARS_MAX: usize = 4_000;
 
 /// Drives the invocation and sends its notes, all of them before this returns.
 pub(super) async fn forward(
@@ -37,6 +41,22 @@ pub(super) async fn forward(
         send(broker, task, attempt, note).await;
     }
     report
+}
+
+/// Keeps, in the log, what a guest returned after it was cancelled: its record says `cancelled`, and nothing else.
+pub(super) async fn ended_tidily(broker: &Broker, task: &TaskSubject, attempt: u32, output: &Bytes) {
+    let output: String = String::from_utf8_lossy(output).chars().take(TIDY_CHARS_MAX).collect();
+    let message = format!("ended tidily after the cancel: {output}");
+    let at = broker.clock.now();
+    send(broker, task, attempt, Note::Log { level: Level::Info, message, at }).await;
+}
+
+/// Says that a guest begins.
+pub(super) async fn running(broker: &Broker, task: &TaskSubject, running: Running) {
+    let subject = subject::running(&task.tenant, &task.key);
+    if let Err(error) = broker.bus.send(&subject, Headers::new(), json(&running)).await {
+        debug!(%error, "that a guest begins was not heard");
+    }
 }
 
 async fn send(broker: &Broker, task: &TaskSubject, attempt: u32, note: Note) {

@@ -21,7 +21,7 @@ use crate::store::values;
 impl Attempt<'_> {
     /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
     pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
-        let mut message = match TaskMessage::decode(headers, payload) {
+        let mut message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;
@@ -41,7 +41,7 @@ impl Attempt<'_> {
         };
         // Who cancels writes a record, then sends word: who can be found before it looks misses neither.
         let cancel = Cancel::default();
-        let entry = self.shared.running.enter(self.subject, cancel.clone());
+        let entry = self.shared.running.enter(self.subject, self.work(&message), cancel.clone());
         let look = if seen.needs_look() { self.look(step).await } else { Look::default() };
         let limits = self.limits(&message.signature.options.fleet);
         match step_life::on_delivery(&seen, &look, self.shared.broker.clock.now()) {

@@ -13,7 +13,7 @@ use crate::workflow::timer::Purpose;
 use crate::workflow::wire::RecordName;
 
 /// The priority of a task that names none.
-const PRIORITY_DEFAULT: u8 = 4;
+const PRIORITY_DEFAULT: u8 = 5;
 
 impl Driver<'_> {
     pub(super) fn perform(&mut self, run: &RunId, effect: Effect) -> Result<(), Error> {

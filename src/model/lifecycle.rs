@@ -14,8 +14,9 @@
 //! **Invariant:** a settled record is never replaced. **Invariant:** attempt numbers in a task's records only grow.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use super::{Failure, HostId, Kind, Outcome, Policy, TaskId, Timestamp, Value};
+use super::{Failure, HostId, Kind, Outcome, Policy, Queue, TaskId, TaskRef, Timestamp, Value};
 
 /// Deliveries of one attempt that were lost before the task ends as `host_lost`: a task that kills four hosts will kill the
 /// fifth. Those that a host handed back when it was stopped do not count.
@@ -128,6 +129,20 @@ impl End {
     }
 }
 
+/// What was called.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// The task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskRef>,
+    /// The queue that it came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<Queue>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
 /// What the last attempt of a task took, and where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -143,6 +158,9 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// Microseconds in the sandbox.
     pub duration_us: u64,
+    /// What was called; records of older hosts do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<About>>,
 }
 
 /// What a host knows of a delivery from its message alone.

@@ -21,6 +21,9 @@ pub const OUTPUT_BYTES_DEFAULT: u64 = 64 << 20;
 /// Logs of one attempt; what exceeds it is cut with a note.
 pub const LOG_BYTES_DEFAULT: u64 = 1 << 20;
 
+/// Enough to close what is open; a person who cancels waits no longer.
+pub const CANCEL_GRACE_DEFAULT: Duration = Duration::from_secs(5);
+
 /// Elements of all tables together: the largest measured guest (Ruby) needs 8,776.
 pub const TABLE_ELEMENTS_DEFAULT: u64 = 30_000;
 
@@ -41,6 +44,13 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Bytes of log text, all lines together.
     pub log_bytes: u64,
+    /// How long a guest that asks whether it is cancelled may go on after that; others are stopped at once.
+    #[serde(with = "written", default = "cancel_grace_default")]
+    pub cancel_grace: Duration,
+}
+
+const fn cancel_grace_default() -> Duration {
+    CANCEL_GRACE_DEFAULT
 }
 
 impl Default for Limits {
@@ -52,6 +62,7 @@ impl Default for Limits {
             attempt_timeout: ATTEMPT_TIMEOUT_DEFAULT,
             output_bytes: OUTPUT_BYTES_DEFAULT,
             log_bytes: LOG_BYTES_DEFAULT,
+            cancel_grace: CANCEL_GRACE_DEFAULT,
         }
     }
 }
@@ -72,6 +83,9 @@ pub struct Wish {
     /// Bytes of output.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output_bytes: Option<u64>,
+    /// Time to end tidily after a cancel, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_grace_ms: Option<u64>,
 }
 
 /// How much fuel is asked for.
@@ -104,6 +118,7 @@ impl Limits {
         self.memory_bytes = wish.memory_bytes.unwrap_or(self.memory_bytes);
         self.output_bytes = wish.output_bytes.unwrap_or(self.output_bytes);
         self.attempt_timeout = wish.attempt_timeout_ms.map_or(self.attempt_timeout, Duration::from_millis);
+        self.cancel_grace = wish.cancel_grace_ms.map_or(self.cancel_grace, Duration::from_millis);
         self
     }
 
@@ -119,6 +134,7 @@ impl Limits {
         self.attempt_timeout = self.attempt_timeout.min(ceiling.attempt_timeout);
         self.output_bytes = self.output_bytes.min(ceiling.output_bytes);
         self.log_bytes = self.log_bytes.min(ceiling.log_bytes);
+        self.cancel_grace = self.cancel_grace.min(ceiling.cancel_grace);
         self
     }
 }
@@ -130,9 +146,11 @@ mod tests {
     #[test]
     fn a_wish_is_bounded_by_the_ceiling() {
         let ceiling = Limits { fuel: Some(10), memory_bytes: 100, ..Limits::default() };
-        let wish = Wish { fuel: Some(FuelWish::Units(20)), memory_bytes: Some(50), ..Wish::default() };
+        let (fuel, grace) = (Some(FuelWish::Units(20)), Some(60_000));
+        let wish = Wish { fuel, memory_bytes: Some(50), cancel_grace_ms: grace, ..Wish::default() };
         let limits = Limits::default().with(&wish).within(&ceiling);
         assert_eq!((limits.fuel, limits.memory_bytes), (Some(10), 50));
+        assert_eq!(limits.cancel_grace, CANCEL_GRACE_DEFAULT);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod datum;
 pub mod digest;
+pub mod grants;
 pub mod key;
 pub mod level;
 pub mod lifecycle;
@@ -14,24 +15,29 @@ pub mod module;
 pub mod name;
 pub mod once;
 pub mod outcome;
+pub mod requirement;
 pub mod retry;
+pub mod scaling;
 pub mod schedule;
 pub mod signature;
 pub mod step;
 pub mod step_life;
 pub mod time;
+pub mod turns;
 
 pub use datum::Datum;
 pub use digest::Digest;
+pub use grants::{Granted, Grants};
 pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
-    CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SignalId, SignalName, StepName, TaskId,
-    TaskName, TaskRef, Tenant, Version, Word,
+    BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,
+    SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
+pub use requirement::{Labels, Mark};
 pub use retry::Policy;
 pub use signature::Signature;
 pub use step::StepId;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::grants::Grants;
 use super::limit::{Rate, Rule};
 use super::limits::Wish;
 use super::{Digest, ModuleName, TaskName, Timestamp, Version};
@@ -68,6 +69,9 @@ pub struct Manifest {
     /// Whether stdout of the sole key `$flow` is a flow that takes the task's place.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub flows: bool,
+    /// What its tenant grants to the module, of any contract.
+    #[serde(skip_serializing_if = "Grants::is_none")]
+    pub grants: Grants,
 }
 
 /// How many calls of a task start and run, over all hosts.

@@ -62,6 +62,17 @@ fn is_version(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'.' | b'_' | b'-'))
 }
 
+const CONFIG_RULE: &str =
+    "it takes 1 to 64 characters of a-z, A-Z, 0-9 and '_', the first no digit, and is not LOVAGE_ and more";
+
+/// A name that an environment variable may have, beside those of the platform's own.
+fn is_config_key(text: &str) -> bool {
+    (1..=NAME_LEN_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !text.starts_with(|c: char| c.is_ascii_digit())
+        && !text.starts_with("LOVAGE_")
+}
+
 const STEP_NAME_RULE: &str = "it takes 1 to 64 characters of a-z, 0-9 and '_', the first no digit";
 const RUN_RULE: &str = "it takes the 26 characters of a ULID, in lower case";
 const SIGNAL_RULE: &str = "it takes 1 to 64 characters of a-z, A-Z, 0-9, '_' and '-'";
@@ -222,6 +233,27 @@ checked_text!(
     "signal id",
     is_name,
     NAME_RULE
+);
+checked_text!(
+    /// The name of a bucket in its tenant, of keys and values or of objects.
+    BucketName,
+    "bucket",
+    is_name,
+    NAME_RULE
+);
+checked_text!(
+    /// The name under which a tenant keeps a secret.
+    SecretName,
+    "secret name",
+    is_task,
+    TASK_RULE
+);
+checked_text!(
+    /// The key of a setting of a module, which a command finds in its environment.
+    ConfigKey,
+    "config key",
+    is_config_key,
+    CONFIG_RULE
 );
 checked_text!(
     /// What tells the timers, and the decisions, of one step apart.

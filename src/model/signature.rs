@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::limit::Limit;
 use super::limits::Wish;
-use super::{Policy, TaskRef, Timestamp, Value};
+use super::{Labels, Policy, TaskRef, Timestamp, Value};
 
 /// The most labels of one task.
 pub const LABELS_MAX: usize = 16;
@@ -40,6 +40,8 @@ pub struct Options {
     pub fleet: Vec<Limit>,
     /// For people and searches.
     pub labels: BTreeMap<String, String>,
+    /// Labels that a host must have to run it.
+    pub requires: Labels,
 }
 
 impl Signature {

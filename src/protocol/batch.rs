@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::subject::{PRIORITY_DEFAULT, Priority};
 use super::{Rejection, versioned};
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::parse_duration;
@@ -85,6 +86,8 @@ pub struct Defaults {
     pub expires: Option<Duration>,
     /// Its queue.
     pub queue: Option<Queue>,
+    /// Its priority there.
+    pub priority: Option<Priority>,
     /// How long it waits before it is queued.
     pub delay: Option<Duration>,
     /// When it is queued, where it does not wait for a delay.
@@ -100,6 +103,8 @@ pub struct Entry {
     pub expires: Option<Duration>,
     /// Its queue.
     pub queue: Queue,
+    /// Its priority there.
+    pub priority: Priority,
     /// How long it waits before it is queued.
     pub delay: Option<Duration>,
     /// When it is queued, where it does not wait for a delay.
@@ -114,12 +119,15 @@ struct Whole<'a> {
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
     queue: Option<Queue>,
+    priority: Option<u8>,
     retry: Option<Policy>,
     delay: Option<String>,
     expires: Option<String>,
     idempotency_key: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    #[serde(default)]
+    requires: BTreeMap<String, String>,
 }
 
 impl Defaults {
@@ -132,7 +140,8 @@ impl Defaults {
             let input: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
             let signature = Signature { options: self.options.clone(), ..signature(task.clone(), Some(input)) };
             let queue = self.queue.clone().unwrap_or_else(Queue::default_queue);
-            return Ok(Entry { signature, expires: self.expires, queue, delay: self.delay, due: self.due });
+            let priority = self.priority.unwrap_or(PRIORITY_DEFAULT);
+            return Ok(Entry { signature, expires: self.expires, queue, priority, delay: self.delay, due: self.due });
         }
         let whole: Whole<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let mut signature = Signature { options: self.options.clone(), ..signature(whole.task, whole.input) };
@@ -147,6 +156,13 @@ impl Defaults {
             let (key, value) = parse_label(&format!("{key}={value}")).map_err(|error| error.to_string())?;
             options.labels.insert(key, value);
         }
+        for (key, value) in whole.requires {
+            let (key, value) = parse_label(&format!("{key}={value}")).map_err(|error| format!("requires: {error}"))?;
+            options.requires.insert(key, value);
+        }
+        if options.requires.len() > LABELS_MAX {
+            return Err(format!("requires: a task takes up to {LABELS_MAX} labels"));
+        }
         // One is the batch's own.
         if options.labels.len() >= LABELS_MAX {
             return Err(format!("a task of a batch takes up to {} labels", LABELS_MAX - 1));
@@ -155,7 +171,9 @@ impl Defaults {
         let delay = duration(whole.delay).map_err(|error| format!("delay: {error}"))?.or(self.delay);
         let expires = duration(whole.expires).map_err(|error| format!("expires: {error}"))?.or(self.expires);
         let queue = whole.queue.or_else(|| self.queue.clone()).unwrap_or_else(Queue::default_queue);
-        Ok(Entry { signature, expires, queue, delay, due: self.due })
+        let named = |number: u8| Priority::new(number).ok_or("priority: it takes a number from 0 to 9, 9 first");
+        let priority = whole.priority.map(named).transpose()?.or(self.priority).unwrap_or(PRIORITY_DEFAULT);
+        Ok(Entry { signature, expires, queue, priority, delay, due: self.due })
     }
 }
 
@@ -211,6 +229,8 @@ mod tests {
             (r#"{"task":"m/t","delay":"-5s"}"#, "delay: "),
             (r#"{"task":"m/t","expires":"400d"}"#, "expires: "),
             (r#"{"task":"m/t","retry":0}"#, "1 to 1000"),
+            (r#"{"task":"m/t","priority":10}"#, "priority: it takes a number from 0 to 9"),
+            (r#"{"task":"m/t","requires":{"a,b":"c"}}"#, "requires: "),
             (r#"{"task":"m/t","labels":{"a,b":"c"}}"#, "key=value"),
             (many.as_str(), "up to 15 labels"),
             (r#"{"task":"m/t"} x"#, "trailing"),

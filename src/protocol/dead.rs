@@ -125,7 +125,15 @@ mod tests {
     }
 
     fn usage() -> Usage {
-        Usage { attempt: 3, delivery: 1, host: Some("h".parse().unwrap()), fuel: 7, memory_bytes: 8, duration_us: 9 }
+        Usage {
+            attempt: 3,
+            delivery: 1,
+            host: Some("h".parse().unwrap()),
+            fuel: 7,
+            memory_bytes: 8,
+            duration_us: 9,
+            about: None,
+        }
     }
 
     #[test]

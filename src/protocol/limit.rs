@@ -76,8 +76,10 @@ pub fn lines(tenant: &Tenant) -> String {
 /// `lvg.<t>.line.<token>.<queue>.<prio>.<key>`: a task that waits under a limit.
 #[must_use]
 pub fn line(token: &str, task: &TaskSubject) -> String {
-    let TaskSubject { tenant, queue, priority, key } = task;
-    format!("lvg.{tenant}.line.{token}.{queue}.{priority}.{key}")
+    // All that its subject says of its place travels along.
+    let queued = task.task();
+    let place = queued.splitn(4, '.').nth(3).unwrap_or_default();
+    format!("lvg.{}.line.{token}.{place}", task.tenant)
 }
 
 /// `lvg.<t>.line.<token>.>`: all tasks that wait under a limit.

@@ -23,12 +23,13 @@ pub fn decode(body: &Bytes) -> Result<ModuleRecord, Rejection> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::grants::Grants;
     use crate::model::module::Manifest;
     use crate::model::{Contract, Digest, TaskDescription, TaskName, Timestamp};
 
-    #[test]
-    fn a_record_has_a_golden_form() {
-        let record = ModuleRecord {
+    fn record(grants: &[&str]) -> ModuleRecord {
+        let granted = grants.iter().fold(Grants::default(), |grants, text| grants.with(text.parse().unwrap()));
+        ModuleRecord {
             v: RECORD_VERSION,
             name: "thumbs".parse().unwrap(),
             version: "1".parse().unwrap(),
@@ -43,13 +44,39 @@ mod tests {
                 output_schema: None,
                 media_type: None,
             }],
-            manifest: Manifest::default(),
+            manifest: Manifest { grants: granted, ..Manifest::default() },
             pushed_at: Timestamp::from_millis(1),
             removed: false,
-        };
+        }
+    }
+
+    #[test]
+    fn a_record_has_a_golden_form() {
         let golden = include_str!("../../tests/golden/module-v1.json").trim();
-        assert_eq!(std::str::from_utf8(&encode(&record)).unwrap(), golden);
-        assert_eq!(decode(&Bytes::from_static(golden.as_bytes())).unwrap(), record);
+        let all = [
+            "http=GET https://api.example.com",
+            "kv=sessions:rw",
+            "kv=prices:r",
+            "blob=photos:r",
+            "secret=api_key",
+            "config=level=3",
+            "clock",
+            "random",
+        ];
+        for (golden, grants) in
+            [(golden, &[][..]), (include_str!("../../tests/golden/module-v1-grants.json").trim(), &all)]
+        {
+            let record = record(grants);
+            assert_eq!(std::str::from_utf8(&encode(&record)).unwrap(), golden);
+            assert_eq!(decode(&Bytes::from_static(golden.as_bytes())).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn a_record_with_a_grant_of_another_kind_is_refused() {
+        let golden = include_str!("../../tests/golden/module-v1-grants.json").replace("\"random\"", "\"files\"");
+        let error = decode(&golden.into()).unwrap_err();
+        assert!(error.to_string().contains("files"), "{error}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Level, Timestamp};
+use crate::model::{HostId, Level, Queue, TaskRef, Timestamp};
 
 /// A line of a guest's log, on `lvg.<t>.log.<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,21 @@ pub struct Progress {
     /// A word of the guest's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// That a guest begins, on `lvg.<t>.ev.running.<key>`: said only while somebody looks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// When, by the host's clock.
+    pub at: Timestamp,
+    /// The attempt.
+    pub attempt: u32,
+    /// Where.
+    pub host: HostId,
+    /// What is called.
+    pub task: TaskRef,
+    /// The queue that it came from.
+    pub queue: Queue,
 }
 
 /// The text with control characters made visible, so that a guest cannot drive the terminal that shows it. Tabs stay.

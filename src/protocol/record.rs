@@ -97,6 +97,7 @@ pub(super) mod tests {
             fuel: 77,
             memory_bytes: 65_536,
             duration_us: 42,
+            about: None,
         }
     }
 

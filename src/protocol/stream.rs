@@ -65,7 +65,11 @@ pub enum Stream {
     Once,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
-    /// Which coordinator has which partition, and their heartbeats: `lvg.ctl.partition.*` and `lvg.ctl.coordinator.*`.
+    /// Keys and values of tenants: `lvg.*.kv.>`.
+    Kv,
+    /// Secrets of tenants, sealed, and the public key that they are sealed for: `lvg.*.secret.>`.
+    Secret,
+    /// Which coordinator has which partition, and heartbeats: `lvg.ctl.partition.*`, `lvg.ctl.coordinator.*`, `lvg.ctl.host.*`.
     Coordination,
 }
 
@@ -121,7 +125,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once, Self::Limit])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once, Self::Limit, Self::Kv, Self::Secret])
             .chain(runs)
             .collect()
     }
@@ -135,7 +139,11 @@ impl Stream {
         }
         let tenant = tokens.next()?;
         if tenant == CONTROL {
-            return matches!(tokens.next()?, "partition" | "coordinator").then_some(Self::Coordination);
+            return match tokens.next()? {
+                "partition" | "coordinator" | "host" => Some(Self::Coordination),
+                "secret" => Some(Self::Secret),
+                _ => None,
+            };
         }
         match tokens.next()? {
             "task" => Some(Self::Task(tenant.parse().ok()?)),
@@ -153,6 +161,8 @@ impl Stream {
             "limit" | "line" => Some(Self::Limit),
             "once" | "kept" => Some(Self::Once),
             "schedule" => Some(Self::Recurring),
+            "kv" => Some(Self::Kv),
+            "secret" => Some(Self::Secret),
             _ => None,
         }
     }
@@ -176,6 +186,8 @@ impl Stream {
             Self::Limit => "LVG_LIMIT".to_owned(),
             Self::Once => "LVG_ONCE".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
+            Self::Kv => "LVG_KV".to_owned(),
+            Self::Secret => "LVG_SECRET".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -231,8 +243,12 @@ impl Stream {
             // Each message has a time to live of thirty days at most.
             Self::Once => Rules { subjects: below(&["once", "kept"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
+            Self::Kv => Rules { subjects: below(&["kv"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
+            Self::Secret => {
+                Rules { subjects: below(&["secret"]), per_subject: PerSubject::Last, ..Rules::never_lose() }
+            }
             Self::Coordination => Rules {
-                subjects: vec![format!("lvg.{CONTROL}.partition.*"), format!("lvg.{CONTROL}.coordinator.*")],
+                subjects: ["partition", "coordinator", "host"].map(|kind| format!("lvg.{CONTROL}.{kind}.*")).to_vec(),
                 ..Rules::current()
             },
         }
@@ -288,11 +304,13 @@ pub enum Bucket {
     Flows,
     /// Values of runs above the inline limit, named by tenant, run and digest: they live as long as their run.
     RunValues,
+    /// Objects of tenants' own, named by tenant, bucket and name.
+    Blobs,
 }
 
 impl Bucket {
     /// The buckets of an installation.
-    pub const ALL: [Self; 4] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues];
+    pub const ALL: [Self; 5] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues, Self::Blobs];
 
     /// The broker's name of the bucket.
     #[must_use]
@@ -302,6 +320,7 @@ impl Bucket {
             Self::Values => "lvg-values",
             Self::Flows => "lvg-flows",
             Self::RunValues => "lvg-run-values",
+            Self::Blobs => "lvg-blobs",
         }
     }
 
@@ -309,7 +328,7 @@ impl Bucket {
     #[must_use]
     pub fn age_max(self) -> Option<Duration> {
         match self {
-            Self::Modules | Self::Flows | Self::RunValues => None,
+            Self::Modules | Self::Flows | Self::RunValues | Self::Blobs => None,
             Self::Values => Some(RESULT_TTL * 2),
         }
     }

@@ -13,7 +13,7 @@ use crate::model::limits::{FuelWish, Off, Wish};
 use crate::model::retry::ATTEMPTS_MAX;
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::{format_duration, parse_duration};
-use crate::model::{Datum, Digest, Policy, Signature, TaskRef, Timestamp, Value};
+use crate::model::{Datum, Digest, Labels, Policy, Signature, TaskRef, Timestamp, Value, requirement};
 
 /// `module/task` or `module@version/task`. The only header that a task needs.
 pub const TASK: &str = "Lovage-Task";
@@ -29,6 +29,8 @@ pub const FUEL: &str = "Lovage-Fuel";
 pub const MEMORY: &str = "Lovage-Memory";
 /// The wall-clock bound of one attempt, as in `90s`.
 pub const ATTEMPT_TIMEOUT: &str = "Lovage-Attempt-Timeout";
+/// How long a guest that asks whether it is cancelled may go on after that, as in `5s`.
+pub const CANCEL_GRACE: &str = "Lovage-Cancel-Grace";
 /// RFC 3339: a delivery after it does not run.
 pub const EXPIRES: &str = "Lovage-Expires";
 /// The same for every attempt and delivery of the task.
@@ -38,6 +40,8 @@ pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
 pub const LIMIT_KEY: &str = "Lovage-Limit-Key";
 /// `key=value`, separated by commas.
 pub const LABELS: &str = "Lovage-Labels";
+/// Labels that a host must have, `key=value` each, with commas between them; the subject carries their mark.
+pub const REQUIRES: &str = "Lovage-Requires";
 /// `sha256:<digest> <size>`: the input (or output) is in the object store and the body is empty.
 pub const VALUE: &str = "Lovage-Value";
 /// Present on a compensation and its retries: a cancel of the run does not stop it.
@@ -181,7 +185,7 @@ pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
-    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels } = options;
+    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels, requires } = options;
     if *retry != Policy::default() {
         let text = if *retry == Policy::of_attempts(retry.attempts) {
             retry.attempts.to_string()
@@ -198,8 +202,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
     if let Some(bytes) = limits.memory_bytes {
         headers.set(MEMORY, bytes.to_string());
     }
-    if let Some(ms) = limits.attempt_timeout_ms {
-        headers.set(ATTEMPT_TIMEOUT, format_duration(std::time::Duration::from_millis(ms)));
+    for (name, ms) in [(ATTEMPT_TIMEOUT, limits.attempt_timeout_ms), (CANCEL_GRACE, limits.cancel_grace_ms)] {
+        if let Some(ms) = ms {
+            headers.set(name, format_duration(std::time::Duration::from_millis(ms)));
+        }
     }
     if let Some(expires) = expires {
         headers.set(EXPIRES, expires.to_string());
@@ -211,9 +217,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
         headers.set(LIMIT_KEY, key);
     }
     limit::encode(fleet, headers);
-    if !labels.is_empty() {
-        let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        headers.set(LABELS, pairs.join(","));
+    for (name, labels) in [(LABELS, labels), (REQUIRES, requires)] {
+        if !labels.is_empty() {
+            headers.set(name, requirement::text(labels));
+        }
     }
 }
 
@@ -227,32 +234,45 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
         Some(_) => parsed(headers, FUEL)?.map(FuelWish::Units),
         None => None,
     };
-    let attempt_timeout_ms = match headers.value(ATTEMPT_TIMEOUT) {
-        Some(text) => {
-            let timeout = parse_duration(text).map_err(|error| Rejection::new(ATTEMPT_TIMEOUT, error))?;
-            Some(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX))
-        }
-        None => None,
+    let limits = Wish {
+        fuel,
+        memory_bytes: parsed(headers, MEMORY)?,
+        attempt_timeout_ms: millis(headers, ATTEMPT_TIMEOUT)?,
+        output_bytes: None,
+        cancel_grace_ms: millis(headers, CANCEL_GRACE)?,
     };
     let idempotency_key = headers.value(IDEMPOTENCY_KEY).map(str::to_owned);
     if idempotency_key.as_ref().is_some_and(|key| key.len() > IDEMPOTENCY_KEY_LEN_MAX) {
         return Err(Rejection::new(IDEMPOTENCY_KEY, "it takes up to 256 bytes"));
     }
-    let labels = headers.value(LABELS).into_iter().flat_map(|text| text.split(','));
-    let labels: std::collections::BTreeMap<String, String> =
-        labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(LABELS, error))?;
-    if labels.len() > LABELS_MAX {
-        return Err(Rejection::new(LABELS, "it takes up to 16 labels"));
-    }
     Ok(Options {
         retry,
-        limits: Wish { fuel, memory_bytes: parsed(headers, MEMORY)?, attempt_timeout_ms, output_bytes: None },
+        limits,
         expires: parsed::<Timestamp>(headers, EXPIRES)?,
         idempotency_key,
         limit_key: headers.value(LIMIT_KEY).map(str::to_owned),
         fleet: limit::decode(headers)?,
-        labels,
+        labels: read_labels(headers, LABELS)?,
+        requires: read_labels(headers, REQUIRES)?,
     })
+}
+
+/// A header that holds a duration, in milliseconds.
+fn millis(headers: &Headers, name: &'static str) -> Result<Option<u64>, Rejection> {
+    let read = |text| parse_duration(text).map_err(|error| Rejection::new(name, error));
+    let duration = headers.value(name).map(read).transpose()?;
+    Ok(duration.map(|duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// The labels in a header; none where it is absent.
+pub(super) fn read_labels(headers: &Headers, name: &str) -> Result<Labels, Rejection> {
+    let labels = headers.value(name).into_iter().flat_map(|text| text.split(','));
+    let labels: Labels =
+        labels.map(parse_label).collect::<Result<_, _>>().map_err(|error| Rejection::new(name, error))?;
+    if labels.len() > LABELS_MAX {
+        return Err(Rejection::new(name, "it takes up to 16 labels"));
+    }
+    Ok(labels)
 }
 
 /// The header's value in its type; `None` where it is absent.
@@ -311,12 +331,14 @@ mod tests {
                 memory_bytes: Some(1 << 20),
                 attempt_timeout_ms: Some(90_000),
                 output_bytes: None,
+                cancel_grace_ms: Some(5_000),
             },
             expires: Some(Timestamp::from_millis(1_000)),
             idempotency_key: Some("k".into()),
             limit_key: Some("k".into()),
             fleet: vec![Limit::of_key("k", Rule { concurrency: Some(2), ..Rule::default() }).unwrap()],
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
+            requires: [("gpu".to_owned(), "yes".to_owned())].into(),
         };
         let message = TaskMessage {
             attempt: 2,
@@ -346,6 +368,7 @@ mod tests {
             (ATTEMPT_TIMEOUT, "soon", "it takes a duration"),
             (EXPIRES, "tomorrow", "it takes RFC 3339"),
             (LABELS, "a", "key=value"),
+            (REQUIRES, "gpu", "key=value"),
             (VALUE, "sha256:00 3", "sha256:<digest>"),
             (FORM, "torn", "it takes composed"),
             (DIGEST, "abc", ""),
@@ -379,7 +402,7 @@ mod tests {
         fn no_header_makes_the_reader_panic(name in "[A-Za-z-]{1,24}", value in "\\PC{0,80}") {
             let headers = bare().with(&name, value.clone());
             drop(TaskMessage::decode(&headers, &Bytes::new()));
-            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, VALUE, FORM, DIGEST] {
+            for name in [TASK, ATTEMPT, RETRY, FUEL, MEMORY, ATTEMPT_TIMEOUT, EXPIRES, LABELS, REQUIRES, VALUE, FORM, DIGEST] {
                 drop(TaskMessage::decode(&bare().with(name, value.clone()), &Bytes::new()));
             }
         }

@@ -4,12 +4,12 @@
 use std::num::ParseIntError;
 use std::str::FromStr;
 
-use super::task::{ATTEMPT, parsed};
+use super::task::{ATTEMPT, LABELS, parsed, read_labels};
 use super::{Headers, Rejection};
-use crate::model::HostId;
-use crate::model::lifecycle::Usage;
+use crate::model::lifecycle::{About, Usage};
+use crate::model::{HostId, requirement};
 
-/// As in `attempt=1 delivery=1 host=h1 fuel=77 memory=65536 us=42`. A caller that hears a delivery above 1 reads the stored record
+/// As in `attempt=1 delivery=1 host=h1 fuel=77 memory=65536 us=42 task=thumbs/resize queue=images`. A caller that hears a delivery above 1 reads the stored record
 /// to be sure.
 pub const USAGE: &str = "Lovage-Usage";
 
@@ -21,10 +21,21 @@ pub(super) fn encode(usage: &Usage, headers: &mut Headers) {
     if *usage == Usage::default() {
         return;
     }
-    let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us } = usage;
+    let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us, about } = usage;
     let host = host.as_ref().map(|host| format!(" host={host}")).unwrap_or_default();
-    let text =
+    let mut text =
         format!("attempt={attempt} delivery={delivery}{host} fuel={fuel} memory={memory_bytes} us={duration_us}");
+    if let Some(About { task, queue, labels }) = about.as_deref() {
+        if let Some(task) = task {
+            text.extend([" task=", &task.to_string()]);
+        }
+        if let Some(queue) = queue {
+            text.extend([" queue=", queue.as_str()]);
+        }
+        if !labels.is_empty() {
+            headers.set(LABELS, requirement::text(labels));
+        }
+    }
     headers.set(USAGE, text);
 }
 
@@ -35,7 +46,8 @@ pub(super) fn decode(headers: &Headers) -> Result<Usage, Rejection> {
         let form = || Rejection::new(USAGE, "it takes <attempt> <delivery> <host> <fuel> <memory> <microseconds>");
         return by_position(text).ok_or_else(form);
     }
-    let mut usage = Usage::default();
+    let (mut usage, mut about) =
+        (Usage::default(), About { labels: read_labels(headers, LABELS)?, ..About::default() });
     for (name, value) in text.split_ascii_whitespace().filter_map(|pair| pair.split_once('=')) {
         match name {
             "attempt" => usage.attempt = number(value)?,
@@ -44,10 +56,13 @@ pub(super) fn decode(headers: &Headers) -> Result<Usage, Rejection> {
             "fuel" => usage.fuel = number(value)?,
             "memory" => usage.memory_bytes = number(value)?,
             "us" => usage.duration_us = number(value)?,
+            "task" => about.task = Some(value.parse().map_err(|error| Rejection::new(USAGE, error))?),
+            "queue" => about.queue = Some(value.parse().map_err(|error| Rejection::new(USAGE, error))?),
             // Something that a later program counts.
             _ => {}
         }
     }
+    usage.about = (about != About::default()).then(|| Box::new(about));
     Ok(usage)
 }
 
@@ -68,6 +83,7 @@ fn by_position(text: &str) -> Option<Usage> {
         fuel: parts.next()?.parse().ok()?,
         memory_bytes: parts.next()?.parse().ok()?,
         duration_us: parts.next()?.parse().ok()?,
+        about: None,
     };
     parts.next().is_none().then_some(usage)
 }
@@ -81,6 +97,7 @@ fn decode_apart(headers: &Headers) -> Result<Usage, Rejection> {
         fuel: parsed(headers, "Lovage-Fuel-Used")?.unwrap_or(0),
         memory_bytes: parsed(headers, "Lovage-Memory-Peak")?.unwrap_or(0),
         duration_us: parsed(headers, "Lovage-Duration-Us")?.unwrap_or(0),
+        about: None,
     })
 }
 
@@ -97,7 +114,7 @@ mod tests {
         assert_eq!(read("").unwrap(), Usage::default());
         assert_eq!(decode(&Headers::new()).unwrap(), Usage::default());
         assert_eq!(read("fuel=7 joules=3 us").unwrap(), Usage { fuel: 7, ..Usage::default() });
-        for text in ["fuel=-1", "attempt=4294967296", "us=", "host=A.b"] {
+        for text in ["fuel=-1", "attempt=4294967296", "us=", "host=A.b", "task=resize", "queue=A.b"] {
             assert_eq!(read(text).unwrap_err().place, USAGE, "{text}");
         }
     }
@@ -110,5 +127,17 @@ mod tests {
         for text in ["1 1 h1 1 1", "1 1 h1 1 1 1 1", "1 1 H 1 1 1", "1"] {
             assert!(read(text).unwrap_err().problem.contains("<microseconds>"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_called_is_said_with_it() {
+        let labels = [("team".to_owned(), "a b".to_owned())].into();
+        let about = About { task: "thumbs@1/resize".parse().ok(), queue: "images".parse().ok(), labels };
+        let usage = Usage { attempt: 1, delivery: 1, about: Some(Box::new(about)), ..Usage::default() };
+        let mut headers = Headers::new();
+        encode(&usage, &mut headers);
+        let text = "attempt=1 delivery=1 fuel=0 memory=0 us=0 task=thumbs@1/resize queue=images";
+        assert_eq!((headers.value(USAGE), headers.value(LABELS)), (Some(text), Some("team=a b")));
+        assert_eq!(decode(&headers).unwrap(), usage);
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::http::HttpConfig;
+
 /// One sandbox: how much it runs at once and what it keeps.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -23,8 +25,8 @@ pub struct Config {
     pub hot_modules_max: usize,
     /// Bytes of artifacts that are kept mapped.
     pub hot_bytes_max: u64,
-    /// How long a guest that watches for cancellation may go on after it.
-    pub cancel_grace: Duration,
+    /// How guests' requests over HTTP leave the host, where grants allow any.
+    pub http: HttpConfig,
     /// The process that compiles modules.
     pub compiler: Compiler,
 }
@@ -42,7 +44,7 @@ impl Config {
             cache_bytes_max: CACHE_BYTES_MAX,
             hot_modules_max: HOT_MODULES_MAX,
             hot_bytes_max: HOT_BYTES_MAX,
-            cancel_grace: CANCEL_GRACE,
+            http: HttpConfig::default(),
             compiler,
         }
     }
@@ -88,6 +90,3 @@ const HOT_MODULES_MAX: usize = 1_000;
 
 /// Mapped from files: clean pages, which the system takes back when it needs them.
 const HOT_BYTES_MAX: u64 = 1 << 30;
-
-/// Enough to close what is open; a person who cancels waits no longer.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 //! The state beside one instance: what it may see of the world, and what it has said and taken.
 //!
 //! **Invariant:** nothing of the machine is inherited: no directory, no network, no environment of the host's, a clock of
-//! milliseconds and a seeded stream of random numbers.
+//! milliseconds and a seeded stream of random numbers; what goes beyond that is in its grants.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,18 @@ use wasmtime::{CallHook, CallHookHandler, Engine, Store, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
 use super::engine::FUEL_YIELD_INTERVAL;
+use super::http::Outgoing;
 use super::invocation::{Attempt, Cancel, Invocation};
 use super::limiter::Limiter;
+use super::mask::Mask;
+use super::module::Module;
 use super::notes::{Clock, Notes};
+use super::reach::Asking;
 use super::stdio::{Lines, Output};
+use crate::model::grants::{ClockGrain, RandomSource};
 use crate::model::{Contract, Limits};
 
 /// Bytes that one host call may take from a guest, besides its output: arguments are copied before anyone looks at them.
@@ -47,6 +53,8 @@ pub(super) struct Guest {
     pub(super) notes: Notes,
     pub(super) output: Output,
     pub(super) attempt: Attempt,
+    pub(super) asking: Asking,
+    pub(super) http: Outgoing,
     pub(super) cancel: Cancel,
     pub(super) attempt_timeout: Duration,
     pub(super) output_bytes_max: u64,
@@ -57,19 +65,23 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    fn new(contract: Contract, invocation: Invocation) -> Self {
-        let Invocation { attempt, input, limits, manifest, now, notes, cancel } = invocation;
+    fn new(module: &Module, invocation: Invocation) -> Self {
+        let Invocation { attempt, input, limits, manifest, reach, now, notes, cancel } = invocation;
         let clock = Clock { handed_over: now, since: Instant::now() };
-        let notes = Notes::new(notes, clock, limits.log_bytes);
+        let mask = Mask::default();
+        let notes = Notes::new(notes, clock, mask.clone(), limits.log_bytes);
         let output = Output::new(limits.output_bytes);
         let lines = [Lines::new(notes.clone()), Lines::new(notes.clone())];
         let [stdout, stderr] = &lines;
         let mut wasi = WasiCtxBuilder::new();
         wasi.stderr(stderr.clone());
-        match contract {
+        match module.contract() {
             Contract::Command | Contract::CommandComponent => {
                 wasi.stdin(MemoryInputPipe::new(input)).stdout(output.clone());
                 wasi.arg("task").args(&manifest.args_for(&attempt.task));
+                for (key, value) in &reach.granted.config {
+                    wasi.env(key.as_str(), value);
+                }
                 wasi.env("LOVAGE_TASK", attempt.task.as_str());
                 wasi.env("LOVAGE_TASK_ID", attempt.task_id.as_str());
                 wasi.env("LOVAGE_ATTEMPT", attempt.attempt.to_string());
@@ -79,17 +91,18 @@ impl Guest {
                 wasi.stdin(MemoryInputPipe::new(Bytes::new())).stdout(stdout.clone());
             }
         }
-        let (seed, insecure_seed) = seeds(&attempt);
-        wasi.wall_clock(Coarse(clock)).monotonic_clock(Coarse(clock)).max_random_size(RANDOM_BYTES_MAX);
-        wasi.secure_random(StdRng::from_seed(seed)).insecure_random(StdRng::from_seed(seed));
-        wasi.insecure_random_seed(insecure_seed);
+        clocks(&mut wasi, reach.granted.clock, clock);
+        random(&mut wasi, reach.granted.random, &attempt);
         let mut wasi = wasi.build_p1();
         wasi.ctx().table.set_max_capacity(HANDLES_MAX);
+        let http = Outgoing::new(module.http.as_ref(), &reach.granted, &attempt.tenant, &notes);
         Self {
-            limiter: Limiter::new(&limits),
+            limiter: Limiter::new(&limits, cancel.clone()),
             notes,
             output,
             attempt,
+            asking: Asking::new(reach, mask),
+            http,
             cancel,
             attempt_timeout: limits.attempt_timeout,
             output_bytes_max: limits.output_bytes,
@@ -115,13 +128,19 @@ impl WasiView for Guest {
     }
 }
 
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        self.http.view(self.wasi.ctx().table)
+    }
+}
+
 /// A fresh store with every limit set: start functions run when it is instantiated.
 ///
 /// # Errors
 /// An engine without fuel, which ours are not.
-pub(super) fn store(engine: &Engine, contract: Contract, invocation: Invocation) -> wasmtime::Result<Store<Guest>> {
+pub(super) fn store(engine: &Engine, module: &Module, invocation: Invocation) -> wasmtime::Result<Store<Guest>> {
     let Limits { fuel, output_bytes, .. } = invocation.limits;
-    let mut store = Store::new(engine, Guest::new(contract, invocation));
+    let mut store = Store::new(engine, Guest::new(module, invocation));
     store.limiter(|guest| &mut guest.limiter);
     store.set_fuel(fuel.unwrap_or(u64::MAX))?;
     store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
@@ -142,7 +161,9 @@ impl CallHookHandler<Guest> for GiveWay {
     async fn handle_call_event(&self, mut store: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
         if matches!(event, CallHook::ReturningFromHost) {
             let left = store.get_fuel()?;
-            store.set_fuel(left.saturating_sub(HOST_CALL_FUEL))?;
+            let guest = store.data_mut();
+            let owed = guest.asking.take_owed().saturating_add(guest.http.take_owed());
+            store.set_fuel(left.saturating_sub(HOST_CALL_FUEL.saturating_add(owed)))?;
             let gave_way = &mut store.data_mut().gave_way;
             if gave_way.elapsed() >= HOST_CALL_SLICE {
                 *gave_way = Instant::now();
@@ -166,6 +187,52 @@ fn seeds(attempt: &Attempt) -> ([u8; 32], u128) {
     };
     let insecure = hash("insecure").iter().take(16).fold(0u128, |seed, byte| (seed << 8) | u128::from(*byte));
     (hash("random"), insecure)
+}
+
+/// The clocks of a guest: of whole milliseconds, unless the fine one is granted.
+fn clocks(wasi: &mut WasiCtxBuilder, grain: ClockGrain, clock: Clock) {
+    match grain {
+        ClockGrain::Coarse => wasi.wall_clock(Coarse(clock)).monotonic_clock(Coarse(clock)),
+        ClockGrain::Precise => wasi.wall_clock(Fine(clock)).monotonic_clock(Fine(clock)),
+    };
+}
+
+/// The random numbers of a guest: a stream that follows from its attempt, unless the entropy of the machine is granted.
+fn random(wasi: &mut WasiCtxBuilder, source: RandomSource, attempt: &Attempt) {
+    wasi.max_random_size(RANDOM_BYTES_MAX);
+    let (seed, insecure_seed) = seeds(attempt);
+    let (seed, insecure_seed) = match source {
+        RandomSource::Seeded => (seed, insecure_seed),
+        // A generator for cryptography that begins anywhere.
+        RandomSource::Entropy => (rand::random(), rand::random()),
+    };
+    wasi.secure_random(StdRng::from_seed(seed)).insecure_random(StdRng::from_seed(seed));
+    wasi.insecure_random_seed(insecure_seed);
+}
+
+/// The clock of the machine from the time of the hand-over on.
+struct Fine(Clock);
+
+impl HostWallClock for Fine {
+    fn resolution(&self) -> Duration {
+        Duration::from_nanos(1)
+    }
+
+    fn now(&self) -> Duration {
+        let millis = u64::try_from(self.0.handed_over.as_millis()).unwrap_or_default();
+        Duration::from_millis(millis).saturating_add(self.0.since.elapsed())
+    }
+}
+
+impl HostMonotonicClock for Fine {
+    fn resolution(&self) -> u64 {
+        1
+    }
+
+    /// It begins at a millisecond, as the coarse one does.
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.since.elapsed().as_nanos()).unwrap_or(u64::MAX).saturating_add(1_000_000)
+    }
 }
 
 /// A clock rounded down to milliseconds.

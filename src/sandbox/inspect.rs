@@ -298,10 +298,13 @@ impl Scan {
     fn component_contract(&self) -> Result<Contract, Rejection> {
         for import in &self.imports {
             if import.name.starts_with("wasi:http/") {
+                if HTTP.iter().any(|offered| import.name.starts_with(offered)) {
+                    continue;
+                }
                 return Err(Rejection::NotOffered { name: import.name.clone() });
             }
             if !INTERFACES.iter().any(|prefix| import.name.starts_with(prefix)) {
-                let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, filesystem, io, random and sockets";
+                let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, config, filesystem, http (outgoing), io, keyvalue, random and sockets";
                 return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
             }
         }
@@ -324,6 +327,18 @@ impl Scan {
     }
 }
 
-/// What the linker offers to components. All of WASI here is inert: no directories, no addresses, no names.
-const INTERFACES: [&str; 7] =
-    ["lovage:task/", "wasi:cli/", "wasi:clocks/", "wasi:filesystem/", "wasi:io/", "wasi:random/", "wasi:sockets/"];
+/// What it offers of HTTP: requests that a guest makes, within its grants.
+const HTTP: [&str; 2] = ["wasi:http/outgoing-handler@0.2.", "wasi:http/types@0.2."];
+
+/// What the linker offers to components. All of WASI here is inert but what is granted by name: no directories, no addresses.
+const INTERFACES: [&str; 9] = [
+    "lovage:task/",
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:config/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:keyvalue/",
+    "wasi:random/",
+    "wasi:sockets/",
+];

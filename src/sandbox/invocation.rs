@@ -1,13 +1,14 @@
 //! What goes into one invocation and what comes out of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::resources::Reach;
 use crate::model::module::Manifest;
 use crate::model::{Level, Limits, Outcome, TaskName, Tenant, Timestamp};
 
@@ -22,6 +23,8 @@ pub struct Invocation {
     pub limits: Limits,
     /// What the upload added to the module.
     pub manifest: Arc<Manifest>,
+    /// What it may reach beyond its input.
+    pub reach: Reach,
     /// The time at hand-over. The guest's clock and the times of its notes go on from here: the sandbox reads no wall clock.
     pub now: Timestamp,
     /// Where log lines and progress go. It is never waited for: what does not fit is dropped and counted.
@@ -90,11 +93,22 @@ pub enum Note {
     },
 }
 
-/// A handle that stops an invocation. Clones are one and the same.
+/// A handle that stops an invocation, and says how far it is. Clones are one and the same.
 #[derive(Clone, Debug, Default)]
 pub struct Cancel {
     token: CancellationToken,
-    watched: Arc<AtomicBool>,
+    seen: Arc<Seen>,
+}
+
+/// What is seen of an invocation while it goes on.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The guest asks whether it is cancelled.
+    watched: AtomicBool,
+    /// It has left the wait for a slot.
+    begun: AtomicBool,
+    /// Bytes of linear memory that it holds.
+    memory_bytes: AtomicU64,
 }
 
 impl Cancel {
@@ -109,14 +123,34 @@ impl Cancel {
         self.token.is_cancelled()
     }
 
+    /// Whether the guest runs, or has run: until then it waits for its module, its input or a slot.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.seen.begun.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of linear memory that the guest holds now.
+    #[must_use]
+    pub fn memory_bytes(&self) -> u64 {
+        self.seen.memory_bytes.load(Ordering::Relaxed)
+    }
+
     /// The guest asks: from now on it is given time to end by itself.
     pub(super) fn ask(&self) -> bool {
-        self.watched.store(true, Ordering::Relaxed);
+        self.seen.watched.store(true, Ordering::Relaxed);
         self.is_cancelled()
     }
 
     pub(super) fn is_watched(&self) -> bool {
-        self.watched.load(Ordering::Relaxed)
+        self.seen.watched.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn begin(&self) {
+        self.seen.begun.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn hold(&self, memory_bytes: u64) {
+        self.seen.memory_bytes.store(memory_bytes, Ordering::Relaxed);
     }
 
     pub(super) const fn token(&self) -> &CancellationToken {
@@ -136,6 +170,8 @@ pub struct Report {
     pub memory_peak_bytes: u64,
     /// From the making of the instance until it is gone; waiting for a slot does not count.
     pub duration: Duration,
+    /// How much of it the invocation had its thread: the rest it waited, for the host or for its turn.
+    pub busy: Duration,
     /// Notes that nobody took in time.
     pub notes_dropped: u64,
 }

@@ -3,6 +3,7 @@
 use wasmtime::ResourceLimiter;
 
 use super::engine::INSTANCES_PER_COMPONENT;
+use super::invocation::Cancel;
 use crate::model::Limits;
 
 /// Counts what a store holds and refuses what would exceed its limits.
@@ -10,6 +11,8 @@ use crate::model::Limits;
 pub(super) struct Limiter {
     memory: Sum,
     table: Sum,
+    /// Where others see what is held.
+    seen: Cancel,
 }
 
 /// One summed resource.
@@ -52,8 +55,8 @@ impl Sum {
 }
 
 impl Limiter {
-    pub(super) const fn new(limits: &Limits) -> Self {
-        Self { memory: Sum::new(limits.memory_bytes), table: Sum::new(limits.table_elements) }
+    pub(super) const fn new(limits: &Limits, seen: Cancel) -> Self {
+        Self { memory: Sum::new(limits.memory_bytes), table: Sum::new(limits.table_elements), seen }
     }
 
     /// Whether any growth was refused: a trap after it is named by it.
@@ -68,11 +71,14 @@ impl Limiter {
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, max: Option<usize>) -> wasmtime::Result<bool> {
-        Ok(self.memory.grow(current, desired, max))
+        let grown = self.memory.grow(current, desired, max);
+        self.seen.hold(self.memory.held);
+        Ok(grown)
     }
 
     fn memory_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.memory.take_back();
+        self.seen.hold(self.memory.held);
         Ok(())
     }
 
@@ -95,7 +101,17 @@ mod tests {
     use super::*;
 
     fn limiter() -> Limiter {
-        Limiter::new(&Limits { memory_bytes: 100, table_elements: 10, ..Limits::default() })
+        Limiter::new(&Limits { memory_bytes: 100, table_elements: 10, ..Limits::default() }, Cancel::default())
+    }
+
+    #[test]
+    fn what_a_guest_holds_is_seen_while_it_runs() {
+        let seen = Cancel::default();
+        let mut limiter = Limiter::new(&Limits { memory_bytes: 100, ..Limits::default() }, seen.clone());
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert_eq!(seen.memory_bytes(), 60);
+        limiter.memory_grow_failed(wasmtime::Error::msg("no")).unwrap();
+        assert_eq!(seen.memory_bytes(), 0);
     }
 
     #[test]

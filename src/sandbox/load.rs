@@ -15,6 +15,7 @@ use super::artifact::Artifacts;
 use super::config::Config;
 use super::error::Error;
 use super::hot::Hot;
+use super::http::{Client, LOOKUPS_MAX};
 use super::inspect::inspect;
 use super::module::{Linkers, Module};
 use super::rejection::Rejection;
@@ -48,13 +49,13 @@ impl Inner {
         let engine = engine::running(&config)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
-            .max_blocking_threads(threads.saturating_add(BLOCKING_THREADS))
+            .max_blocking_threads(threads.saturating_add(BLOCKING_THREADS).saturating_add(LOOKUPS_MAX as usize))
             .thread_name("lovage-guest")
             .enable_all()
             .build()
             .map_err(Error::io("start the guests' threads"))?;
         Ok(Self {
-            linkers: Linkers::new(&engine)?,
+            linkers: Linkers::new(&engine, Arc::new(Client::new(&config.http)?))?,
             artifacts: Artifacts::open(&config.cache_dir, &engine::compatibility()?, config.cache_bytes_max)?,
             hot: Mutex::new(Hot::new(config.hot_modules_max, config.hot_bytes_max)),
             slots: Slots::new(config.slots.max(1) as usize, config.tenant_slots_max.map(|share| share as usize)),

@@ -16,27 +16,34 @@ mod compile;
 mod config;
 mod engine;
 mod error;
+mod grants;
 mod guest;
 mod hot;
+mod http;
 mod inspect;
 mod invocation;
 mod limiter;
 mod load;
+mod mask;
 mod module;
 mod notes;
 mod output;
 mod preview1;
+mod reach;
 mod rejection;
+mod resources;
 mod run;
 mod slots;
 mod stdio;
 mod task;
 mod trap;
+mod turn;
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "what does not go together is one thing, whatever the kinds of the two"
 )]
 mod typed;
+mod wasi_grants;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -49,11 +56,13 @@ use tokio_util::task::AbortOnDropHandle;
 pub use compile::{Compilation, compile_child};
 pub use config::{Compiler, Config};
 pub use error::Error;
+pub use http::{HttpConfig, HttpLimits, Resolve, SystemResolver};
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};
 pub use invocation::{Attempt, Cancel, Invocation, Note, Report};
 pub use module::Module;
 pub use output::{TooLarge, json};
 pub use rejection::Rejection;
+pub use resources::{Entry, Nothing, Reach, ResourceError, ResourceResult, Resources};
 #[doc(hidden)]
 pub use typed::typed_trial;
 
@@ -133,10 +142,9 @@ impl Sandbox {
             };
             let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
-            let mut store =
-                guest::store(&inner.engine, module.contract(), invocation).map_err(Error::engine("make a store"))?;
-            let ending = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
-            let described = match ending {
+            let mut store = guest::store(&inner.engine, &module, invocation).map_err(Error::engine("make a store"))?;
+            let driven = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
+            let described = match driven.ending {
                 Ending::Returned(Ok(described)) => Ok(task::descriptions(described)?),
                 Ending::Returned(Err(error)) => Err(trap::failure(&error, store.data()).to_string()),
                 Ending::Deadline | Ending::Cancelled => Err(format!("it takes more than {} s", timeout.as_secs())),
@@ -157,11 +165,12 @@ impl Sandbox {
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
-        let (engine, grace) = (self.inner.engine.clone(), self.inner.config.cancel_grace);
+        let engine = self.inner.engine.clone();
+        cancel.begin();
         invocation.now = invocation.now.after(handed_over.elapsed());
         invocation.limits.memory_bytes = invocation.limits.memory_bytes.min(self.inner.config.memory_bytes_max);
         let task = self.inner.handle().spawn(async move {
-            let report = run::run(&engine, &module, invocation, grace).await;
+            let report = run::run(&engine, &module, invocation).await;
             // The store is gone by now, so that the pool has room for whoever gets this slot.
             drop(permit);
             report
@@ -222,6 +231,7 @@ fn describing() -> Invocation {
             ..Limits::default()
         },
         manifest: Arc::default(),
+        reach: Reach::default(),
         now: Timestamp::default(),
         notes,
         cancel: Cancel::default(),

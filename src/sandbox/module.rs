@@ -1,6 +1,8 @@
 //! A loaded module: its machine code, linked once with what its contract offers.
 
-use wasmtime::component::{InstancePre as ComponentInstancePre, Linker as ComponentLinker};
+use std::sync::Arc;
+
+use wasmtime::component::{Component, InstancePre as ComponentInstancePre, Linker as ComponentLinker};
 use wasmtime::{Engine, InstancePre, Linker, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -8,10 +10,11 @@ use super::artifact::Code;
 use super::compile::Compilation;
 use super::error::Error;
 use super::guest::Guest;
+use super::http::Client;
 use super::rejection::Rejection;
 use super::task::TaskPre;
 use super::typed::{self, Functions};
-use super::{command, task};
+use super::{command, task, wasi_grants};
 use crate::model::{Contract, Digest, Outcome};
 
 /// A module that is ready to be invoked.
@@ -20,6 +23,8 @@ pub struct Module {
     contract: Contract,
     artifact_bytes: u64,
     compilation: Option<Compilation>,
+    /// For modules that import `wasi:http`: others never make a request.
+    pub(super) http: Option<Arc<Client>>,
     pub(super) linked: Linked,
 }
 
@@ -72,17 +77,20 @@ impl std::fmt::Debug for Module {
 pub(super) struct Linkers {
     core: Linker<Guest>,
     component: ComponentLinker<Guest>,
+    http: Arc<Client>,
 }
 
 impl Linkers {
-    pub(super) fn new(engine: &Engine) -> Result<Self, Error> {
+    pub(super) fn new(engine: &Engine, http: Arc<Client>) -> Result<Self, Error> {
         let mut core = Linker::new(engine);
         let mut component = ComponentLinker::new(engine);
         wasmtime_wasi::p1::add_to_linker_async(&mut core, Guest::wasi_p1)
             .and_then(|()| wasmtime_wasi::p2::add_to_linker_async(&mut component))
+            .and_then(|()| wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut component))
             .and_then(|()| task::link(&mut component))
+            .and_then(|()| wasi_grants::link(&mut component))
             .map_err(Error::engine("link what guests may import"))?;
-        Ok(Self { core, component })
+        Ok(Self { core, component, http })
     }
 
     /// Links code that was compiled from the module of this digest.
@@ -111,8 +119,16 @@ impl Linkers {
             }
         };
         let linked = linked.map_err(|error| Rejection::DoesNotLink { message: format!("{error:#}") })?;
-        Ok(Module { digest, contract, artifact_bytes, compilation: None, linked })
+        let http = match code {
+            Code::Component(component) if imports_http(component) => Some(Arc::clone(&self.http)),
+            Code::Component(_) | Code::Module(_) => None,
+        };
+        Ok(Module { digest, contract, artifact_bytes, compilation: None, http, linked })
     }
+}
+
+fn imports_http(component: &Component) -> bool {
+    component.component_type().imports(component.engine()).any(|(name, _)| name.starts_with("wasi:http/"))
 }
 
 /// What a call into a guest came back with.

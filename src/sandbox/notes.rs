@@ -6,6 +6,8 @@ use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
 use super::invocation::Note;
+use super::mask::Mask;
+use super::stdio::LINE_BYTES_MAX;
 use crate::model::Level;
 use crate::model::Timestamp;
 
@@ -29,6 +31,7 @@ pub(super) struct Notes(Arc<Mutex<State>>);
 struct State {
     sink: Sender<Note>,
     clock: Clock,
+    mask: Mask,
     log_bytes_max: u64,
     log_bytes_left: u64,
     log_lines_left: u64,
@@ -54,10 +57,11 @@ impl Clock {
 }
 
 impl Notes {
-    pub(super) fn new(sink: Sender<Note>, clock: Clock, log_bytes_max: u64) -> Self {
+    pub(super) fn new(sink: Sender<Note>, clock: Clock, mask: Mask, log_bytes_max: u64) -> Self {
         Self(Arc::new(Mutex::new(State {
             sink,
             clock,
+            mask,
             log_bytes_max,
             log_bytes_left: log_bytes_max,
             log_lines_left: LOG_LINES_MAX,
@@ -75,6 +79,8 @@ impl Notes {
         if state.log_is_cut {
             return;
         }
+        let mask = state.mask.clone();
+        let line = &*mask.apply(line);
         let bytes = line.len() as u64;
         if bytes > state.log_bytes_left || state.log_lines_left == 0 {
             state.log_is_cut = true;
@@ -96,6 +102,12 @@ impl Notes {
         state.send_log(level, line);
     }
 
+    /// Passes on a message of the guest's own, cut to a line's length.
+    pub(super) fn say(&self, level: Level, message: &str) {
+        let mask = self.lock().mask.clone();
+        self.log(level, cut(&mask.apply(message), LINE_BYTES_MAX));
+    }
+
     pub(super) fn progress(&self, done: f64, total: Option<f64>, note: Option<&str>) {
         let mut state = self.lock();
         if state.progress_left == 0 {
@@ -103,7 +115,7 @@ impl Notes {
             return;
         }
         state.progress_left = state.progress_left.saturating_sub(1);
-        let note = note.map(|note| cut(note, PROGRESS_NOTE_BYTES_MAX).to_owned());
+        let note = note.map(|note| cut(&state.mask.apply(note), PROGRESS_NOTE_BYTES_MAX).to_owned());
         state.send(Note::Progress { done, total, note });
     }
 
@@ -170,7 +182,7 @@ mod tests {
             (&[], ""),
         ] {
             let clock = Clock { handed_over: Timestamp::from_millis(0), since: Instant::now() };
-            let notes = Notes::new(mpsc::channel(1).0, clock, 0);
+            let notes = Notes::new(mpsc::channel(1).0, clock, Mask::default(), 0);
             lines.iter().for_each(|line| notes.remember(line));
             assert_eq!(notes.telling_line(), telling);
         }

@@ -40,8 +40,8 @@ pub enum Rejection {
         /// What could be imported instead.
         offered: &'static str,
     },
-    /// An interface that is known and not offered yet.
-    #[error("import {name} is not available: outgoing HTTP is not granted to modules yet")]
+    /// An interface of HTTP that is not offered: another version, or requests that come in.
+    #[error("import {name} is not available: of wasi:http, a module may import types and outgoing-handler of 0.2")]
     NotOffered {
         /// The interface.
         name: String,

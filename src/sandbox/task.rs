@@ -8,22 +8,26 @@ use wasmtime::Store;
 use super::guest::Guest;
 use super::notes::cut;
 use super::rejection::Rejection;
-use super::stdio::LINE_BYTES_MAX;
 use super::trap;
 use crate::model::Level;
 use crate::model::module::TASKS_MAX;
 use crate::model::{Failure, Kind, Outcome, TaskDescription};
-use bindings::lovage::task::{blob, host, kv, secrets, types};
+use bindings::lovage::task::{host, types};
 
 pub(super) use bindings::TaskPre;
 pub(super) use types::{Failure as TaskFailure, Outcome as TaskOutcome};
 
 /// Generated from the contract itself.
-mod bindings {
+pub(super) mod bindings {
     wasmtime::component::bindgen!({
         path: "guest-sdk/wit",
         world: "task",
-        imports: { default: trappable },
+        imports: {
+            "lovage:task/kv": async | trappable,
+            "lovage:task/blob": async | trappable,
+            "lovage:task/secrets": async | trappable,
+            default: trappable,
+        },
         exports: { default: async },
     });
 }
@@ -145,7 +149,7 @@ impl host::Host for Guest {
             host::Level::Warn => Level::Warn,
             host::Level::Error => Level::Error,
         };
-        self.notes.log(level, cut(&message, LINE_BYTES_MAX));
+        self.notes.say(level, &message);
         Ok(())
     }
 
@@ -156,56 +160,5 @@ impl host::Host for Guest {
 
     fn is_cancelled(&mut self) -> wasmtime::Result<bool> {
         Ok(self.cancel.ask())
-    }
-}
-
-/// No grants yet: every call is answered, none is allowed.
-impl kv::Host for Guest {
-    fn get(&mut self, _: String, _: String) -> wasmtime::Result<Result<Option<kv::Entry>, kv::Error>> {
-        Ok(Err(kv::Error::NotGranted))
-    }
-
-    fn set(&mut self, _: String, _: String, _: Vec<u8>) -> wasmtime::Result<Result<f64, kv::Error>> {
-        Ok(Err(kv::Error::NotGranted))
-    }
-
-    fn compare_and_set(
-        &mut self,
-        _: String,
-        _: String,
-        _: Vec<u8>,
-        _: f64,
-    ) -> wasmtime::Result<Result<f64, kv::Error>> {
-        Ok(Err(kv::Error::NotGranted))
-    }
-
-    fn delete(&mut self, _: String, _: String) -> wasmtime::Result<Result<(), kv::Error>> {
-        Ok(Err(kv::Error::NotGranted))
-    }
-
-    fn keys(&mut self, _: String, _: String, _: u32) -> wasmtime::Result<Result<Vec<String>, kv::Error>> {
-        Ok(Err(kv::Error::NotGranted))
-    }
-}
-
-/// As for `kv`.
-impl blob::Host for Guest {
-    fn read(&mut self, _: String, _: String, _: f64, _: u32) -> wasmtime::Result<Result<Vec<u8>, blob::Error>> {
-        Ok(Err(blob::Error::NotGranted))
-    }
-
-    fn size(&mut self, _: String, _: String) -> wasmtime::Result<Result<f64, blob::Error>> {
-        Ok(Err(blob::Error::NotGranted))
-    }
-
-    fn write(&mut self, _: String, _: String, _: Vec<u8>) -> wasmtime::Result<Result<(), blob::Error>> {
-        Ok(Err(blob::Error::NotGranted))
-    }
-}
-
-/// As for `kv`: a secret that is not granted is not there.
-impl secrets::Host for Guest {
-    fn get(&mut self, _: String) -> wasmtime::Result<Option<String>> {
-        Ok(None)
     }
 }

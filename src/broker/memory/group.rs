@@ -32,6 +32,8 @@ pub(super) struct Group {
     ready: BTreeMap<Rank, u64>,
     out: BTreeMap<u64, Out>,
     arrivals: u64,
+    /// Deliveries so far.
+    pub(super) delivered: u64,
 }
 
 /// A chooser of places, from a seed.
@@ -49,7 +51,7 @@ impl Order {
 
 impl Group {
     pub(super) const fn new(consumer: Consumer) -> Self {
-        Self { consumer, next: 1, ready: BTreeMap::new(), out: BTreeMap::new(), arrivals: 0 }
+        Self { consumer, next: 1, ready: BTreeMap::new(), out: BTreeMap::new(), arrivals: 0, delivered: 0 }
     }
 
     /// Whether more of the stream should be looked at before something is handed out.
@@ -97,6 +99,7 @@ impl Group {
         if let Some(old) = self.out.insert(sequence, Out { count, timer: Some(timer) }) {
             timers.clear(old.timer);
         }
+        self.delivered = self.delivered.saturating_add(1);
         Some((sequence, count))
     }
 

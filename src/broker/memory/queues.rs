@@ -1,16 +1,34 @@
 //! Work queues in memory.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::state::Taken;
 use super::{Memory, Shared};
-use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Lease, Message, Queues, Result};
+use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Lease, Message, Queues, Result, Visits};
 use crate::protocol::Stream;
 
 #[async_trait]
 impl Queues for Memory {
+    async fn stored(&self, stream: &Stream) -> Result<u64> {
+        self.0.with(|state, _| {
+            state.up()?;
+            Ok(state.store(stream).count())
+        })
+    }
+
+    async fn occupied(&self, filter: &str, count_max: usize) -> Result<Vec<String>> {
+        self.0.with(|state, _| {
+            let (store, _) = state.store_of(filter)?;
+            let subjects: BTreeSet<String> =
+                store.all(filter, 1, false).into_iter().map(|message| message.subject).collect();
+            Ok(subjects.into_iter().take(count_max).collect())
+        })
+    }
+
     async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
         self.0.with(|state, _| state.backlogs(stream))
     }
@@ -18,6 +36,22 @@ impl Queues for Memory {
     async fn consume(&self, consumer: &Consumer) -> Result<Box<dyn Deliveries>> {
         self.0.with(|state, _| state.group(consumer))?;
         Ok(Box::new(Taker { shared: self.0.clone(), consumer: consumer.clone(), allowed: 0 }))
+    }
+
+    async fn visit(&self, consumer: &Consumer) -> Result<Box<dyn Visits>> {
+        self.0.with(|state, _| state.group(consumer))?;
+        Ok(Box::new(Taker { shared: self.0.clone(), consumer: consumer.clone(), allowed: 0 }))
+    }
+}
+
+#[async_trait]
+impl Visits for Taker {
+    async fn take(&mut self, count: usize) -> Result<Vec<Delivery>> {
+        let taken: Vec<Taken> = self.shared.with(|state, now| {
+            state.up()?;
+            Ok((0..count).map_while(|_| state.take(&self.consumer, now)).collect())
+        })?;
+        Ok(taken.into_iter().map(|taken| self.delivery(taken)).collect())
     }
 }
 
@@ -41,17 +75,24 @@ impl Deliveries for Taker {
         }
         let taken = shared.wait(|state, now| state.take(consumer, now)).await;
         *allowed -= 1;
-        let held = Held {
-            shared: shared.clone(),
-            consumer: consumer.clone(),
-            message: taken.message.clone(),
-            count: taken.count,
-        };
-        Ok(Delivery { message: taken.message, count: taken.count, lease: Box::new(held) })
+        Ok(self.delivery(taken))
+    }
+
+    fn recall(&mut self) {
+        self.allowed = 0;
     }
 
     /// Nothing is on its way: a message is handed out when it is asked for.
     async fn close(self: Box<Self>) {}
+}
+
+impl Taker {
+    fn delivery(&self, taken: Taken) -> Delivery {
+        let Taken { message, count } = taken;
+        let held =
+            Held { shared: self.shared.clone(), consumer: self.consumer.clone(), message: message.clone(), count };
+        Delivery { message, count, lease: Box::new(held) }
+    }
 }
 
 /// The right to finish a delivery.

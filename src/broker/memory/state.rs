@@ -152,7 +152,7 @@ impl State {
                 waiting = waiting.saturating_add(1);
                 next = message.sequence.saturating_add(1);
             }
-            Backlog { waiting, out: group.out() }
+            Backlog { waiting, out: group.out(), delivered: group.delivered, lease: group.consumer.lease }
         };
         Ok(store.groups.iter().map(|(name, group)| (name.clone(), backlog(group))).collect())
     }

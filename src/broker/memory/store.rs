@@ -152,6 +152,11 @@ impl Store {
         self.sequences(filter, first).filter_map(|sequence| self.message(sequence)).filter(is_last).cloned().collect()
     }
 
+    /// How many messages there are.
+    pub(super) fn count(&self) -> u64 {
+        self.messages.len() as u64
+    }
+
     /// The sequence of the last message that was ever stored.
     pub(super) const fn last_sequence(&self) -> u64 {
         self.last

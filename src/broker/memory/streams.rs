@@ -8,6 +8,7 @@ use futures::stream::{self, BoxStream};
 
 use super::{Memory, Shared};
 use crate::broker::{Error, Message, Publish, Result, Start, Stored, Streams};
+use crate::model::Timestamp;
 use crate::protocol::stream::Retention;
 
 #[async_trait]
@@ -28,16 +29,22 @@ impl Streams for Memory {
         let (first, last_per_subject) = match start {
             Start::Sequence(first) => (first, false),
             Start::LastPerSubject => (1, true),
+            Start::Time(_) => (1, false),
+        };
+        let earliest = match start {
+            Start::Time(earliest) => earliest,
+            Start::Sequence(_) | Start::LastPerSubject => Timestamp::default(),
         };
         let (stored, last) = self.0.with(|state, _| {
             let (store, _) = state.store_of(subject)?;
-            if store.rules.retention == Retention::WorkQueue && (follow || last_per_subject) {
+            let by_sequence = matches!(start, Start::Sequence(_));
+            if store.rules.retention == Retention::WorkQueue && (follow || !by_sequence) {
                 let reason = format!("{subject}: a work queue is read by sequence, and not followed");
                 return Err(Error::Unsuitable(reason));
             }
             Ok((store.all(subject, first, last_per_subject), store.last_sequence()))
         })?;
-        let stored = stream::iter(stored.into_iter().map(Ok));
+        let stored = stream::iter(stored.into_iter().filter(move |message| message.time >= earliest).map(Ok));
         if !follow {
             return Ok(stored.boxed());
         }

@@ -12,6 +12,7 @@ mod queues;
 mod read;
 pub mod server;
 mod streams;
+mod visit;
 mod wire;
 
 use std::path::PathBuf;

@@ -113,6 +113,8 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Once
         | Stream::Limit
         | Stream::Recurring
+        | Stream::Kv
+        | Stream::Secret
         | Stream::Coordination => rules.messages_max,
     };
     Config {

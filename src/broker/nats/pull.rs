@@ -39,12 +39,23 @@ pub(super) enum Pulled {
     Gone,
 }
 
+/// A subscription that is left.
+struct Recalled {
+    subscriber: Subscriber,
+    /// Whether the server knows that.
+    ends: bool,
+}
+
 /// Allowances for a consumer and what came of them.
 pub(super) struct Pull {
     link: Link,
     connection: watch::Receiver<Connection>,
     reconnects: u64,
     subscriber: Subscriber,
+    /// Where answers to what was recalled still come.
+    recalled: Option<Recalled>,
+    /// Whether the requests that the server holds are to be forgotten before the next one.
+    recall: bool,
     inbox: String,
     verb: String,
     /// Allowed and not asked for.
@@ -72,6 +83,8 @@ impl Pull {
             connection,
             reconnects,
             subscriber,
+            recalled: None,
+            recall: false,
             inbox,
             verb: verb(stream, consumer),
             allowed: 0,
@@ -85,6 +98,12 @@ impl Pull {
     /// Allows `count` more deliveries.
     pub(super) fn allow(&mut self, count: usize) {
         self.allowed = self.allowed.saturating_add(count);
+    }
+
+    /// Takes back what was allowed and has not come. Takes effect with the next call of `next`.
+    pub(super) fn recall(&mut self) {
+        self.allowed = 0;
+        self.recall |= std::mem::take(&mut self.asked) > 0;
     }
 
     /// Deliveries that were allowed and have not come.
@@ -107,6 +126,7 @@ impl Pull {
                 self.give_up();
                 return Ok(Pulled::Lost);
             }
+            self.forget().await?;
             self.ask().await?;
             let silent_at = self.heard + HEARTBEAT * 2 + Duration::from_secs(1);
             tokio::select! {
@@ -114,6 +134,11 @@ impl Pull {
                 message = self.subscriber.next() => match message {
                     Some(message) => if let Some(pulled) = self.receive(message) { return Ok(pulled) },
                     None => return Err(Error::Unavailable("the connection is closed".to_owned())),
+                },
+                message = late(&mut self.recalled) => match message {
+                    Some(message) if message.status.is_none() => return Ok(Pulled::Message(message)),
+                    Some(_) => {}
+                    None => self.recalled = None,
                 },
                 Ok(()) = self.connection.changed() => {}
                 () = tokio::time::sleep_until(silent_at), if self.asked > 0 => {
@@ -127,15 +152,40 @@ impl Pull {
     /// What has arrived and was not handed on. Nothing more comes after this.
     pub(super) async fn close(mut self) -> Vec<Message> {
         let mut rest = Vec::new();
-        // If this fails the connection is gone, and with it all that would have come.
-        if self.subscriber.drain().await.is_ok() {
-            while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), self.subscriber.next()).await {
-                if message.status.is_none() {
-                    rest.push(message);
+        let recalled = self.recalled.take().map(|recalled| recalled.subscriber);
+        for mut subscriber in recalled.into_iter().chain([self.subscriber]) {
+            // If this fails the connection is gone, and with it all that would have come.
+            if subscriber.drain().await.is_ok() {
+                while let Ok(Some(message)) = tokio::time::timeout(Duration::from_secs(1), subscriber.next()).await {
+                    if message.status.is_none() {
+                        rest.push(message);
+                    }
                 }
             }
         }
         rest
+    }
+
+    /// Lets the server forget the requests that were recalled: it drops those to whose reply subject nobody listens. What is on
+    /// its way comes to the old subject.
+    async fn forget(&mut self) -> Result<()> {
+        if self.recall && self.recalled.is_none() {
+            let inbox = self.link.client.new_inbox();
+            let subscribed = self.link.client.subscribe(format!("{inbox}.*.*")).await;
+            let subscriber = subscribed.map_err(|error| Error::Unavailable(error.to_string()))?;
+            self.inbox = inbox;
+            self.recall = false;
+            self.recalled =
+                Some(Recalled { subscriber: std::mem::replace(&mut self.subscriber, subscriber), ends: false });
+            // What was asked for since the recall is forgotten too.
+            self.give_up();
+        }
+        if let Some(recalled) = self.recalled.as_mut().filter(|recalled| !recalled.ends) {
+            // If this fails the connection is gone, and with it all that would have come.
+            drop(recalled.subscriber.drain().await);
+            recalled.ends = true;
+        }
+        Ok(())
     }
 
     /// Asks for what is allowed, once that is worth a request: at least as much as is asked for already, so that slots which
@@ -214,7 +264,15 @@ impl Pull {
     }
 }
 
-fn verb(stream: &str, consumer: &str) -> String {
+/// The next message of a subscription that ends; waits for ever where there is none.
+async fn late(recalled: &mut Option<Recalled>) -> Option<Message> {
+    match recalled {
+        Some(recalled) => recalled.subscriber.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn verb(stream: &str, consumer: &str) -> String {
     format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 

@@ -1,5 +1,6 @@
 //! Work queues on JetStream: durable pull consumers, deliveries by credit, leases.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_nats::Subject;
@@ -11,8 +12,10 @@ use tokio::time::Instant;
 
 use super::link::Link;
 use super::pull::{Pull, Pulled, nanos};
+use super::streams::stream_of;
+use super::visit::Visitor;
 use super::wire::{self, Place};
-use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Error, Lease, Queues, Result};
+use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Error, Lease, Queues, Result, Visits};
 use crate::protocol::Stream;
 
 /// Pull requests that the server holds for one consumer, over all that share it: its own default is too few for a thousand
@@ -39,10 +42,72 @@ struct Info {
     name: String,
     num_pending: u64,
     num_ack_pending: u64,
+    delivered: Delivered,
+    config: Leased,
+}
+
+/// What a consumer was made with.
+#[derive(Deserialize)]
+struct Leased {
+    /// In nanoseconds.
+    #[serde(default)]
+    ack_wait: u64,
+}
+
+/// How far a consumer is.
+#[derive(Deserialize)]
+struct Delivered {
+    consumer_seq: u64,
+}
+
+/// What a stream says of itself.
+#[derive(Deserialize)]
+struct Holding {
+    state: HeldState,
+}
+
+#[derive(Deserialize)]
+struct HeldState {
+    messages: u64,
+}
+
+/// What a stream says of the subjects in it.
+#[derive(Deserialize)]
+struct Subjects {
+    state: SubjectState,
+    #[serde(default)]
+    total: usize,
+}
+
+#[derive(Deserialize)]
+struct SubjectState {
+    subjects: Option<BTreeMap<String, u64>>,
 }
 
 #[async_trait]
 impl Queues for Link {
+    async fn stored(&self, stream: &Stream) -> Result<u64> {
+        let held: Holding = self.api(&format!("STREAM.INFO.{}", stream.name()), &json!({})).await?;
+        Ok(held.state.messages)
+    }
+
+    async fn occupied(&self, filter: &str, count_max: usize) -> Result<Vec<String>> {
+        let verb = format!("STREAM.INFO.{}", stream_of(filter)?.name());
+        let mut subjects = Vec::new();
+        while subjects.len() < count_max {
+            let which = json!({ "subjects_filter": filter, "offset": subjects.len() });
+            let page: Subjects = self.api(&verb, &which).await?;
+            let found = page.state.subjects.unwrap_or_default();
+            let count = found.len();
+            subjects.extend(found.into_keys());
+            if count == 0 || subjects.len() >= page.total {
+                break;
+            }
+        }
+        subjects.truncate(count_max);
+        Ok(subjects)
+    }
+
     async fn backlogs(&self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
         let verb = format!("CONSUMER.LIST.{}", stream.name());
         let mut backlogs = Vec::new();
@@ -50,9 +115,11 @@ impl Queues for Link {
             let page: Page = self.api(&verb, &json!({ "offset": backlogs.len() })).await?;
             let count = page.consumers.as_ref().map_or(0, Vec::len);
             let infos = page.consumers.into_iter().flatten();
-            backlogs.extend(
-                infos.map(|info| (info.name, Backlog { waiting: info.num_pending, out: info.num_ack_pending })),
-            );
+            backlogs.extend(infos.map(|info| {
+                let (waiting, out) = (info.num_pending, info.num_ack_pending);
+                let lease = Duration::from_nanos(info.config.ack_wait);
+                (info.name, Backlog { waiting, out, delivered: info.delivered.consumer_seq, lease })
+            }));
             if count == 0 || backlogs.len() >= page.total {
                 break;
             }
@@ -66,11 +133,16 @@ impl Queues for Link {
         let (consumer, link) = (consumer.clone(), self.clone());
         Ok(Box::new(Taker { link, consumer, pull, repair: None, pause: PAUSE_MIN }))
     }
+
+    async fn visit(&self, consumer: &Consumer) -> Result<Box<dyn Visits>> {
+        self.make_consumer(consumer).await?;
+        Ok(Box::new(Visitor::new(self, consumer).await?))
+    }
 }
 
 impl Link {
     /// Makes the consumer, or changes its limits to those given.
-    async fn make_consumer(&self, consumer: &Consumer) -> Result<()> {
+    pub(super) async fn make_consumer(&self, consumer: &Consumer) -> Result<()> {
         let Consumer { stream, name, filter, lease, deliveries_max } = consumer;
         let stream = stream.name();
         let config = json!({
@@ -102,6 +174,10 @@ impl Deliveries for Taker {
         self.pull.allow(count);
     }
 
+    fn recall(&mut self) {
+        self.pull.recall();
+    }
+
     async fn next(&mut self) -> Result<Delivery> {
         loop {
             if let Some(at) = self.repair {
@@ -114,7 +190,7 @@ impl Deliveries for Taker {
             match self.pull.next().await? {
                 Pulled::Message(message) => {
                     self.pause = PAUSE_MIN;
-                    match self.delivery(message) {
+                    match delivery(&self.link, message) {
                         Some(delivery) => return Ok(delivery),
                         None => self.pull.allow(1),
                     }
@@ -138,14 +214,15 @@ impl Deliveries for Taker {
     }
 }
 
-impl Taker {
-    fn delivery(&self, message: async_nats::Message) -> Option<Delivery> {
-        let reply = message.reply.clone()?;
-        let place = Place::read(&reply)?;
-        let lease = Box::new(Held { link: self.link.clone(), reply });
-        Some(Delivery { message: wire::delivered(message, &place), count: place.count, lease })
-    }
+/// A message of a consumer as a delivery; `None` if its reply subject is not one of those.
+pub(super) fn delivery(link: &Link, message: async_nats::Message) -> Option<Delivery> {
+    let reply = message.reply.clone()?;
+    let place = Place::read(&reply)?;
+    let lease = Box::new(Held { link: link.clone(), reply });
+    Some(Delivery { message: wire::delivered(message, &place), count: place.count, lease })
+}
 
+impl Taker {
     async fn hand_back(&self, message: &async_nats::Message) -> Result<()> {
         match &message.reply {
             Some(reply) => self.link.send(reply, None, None, Bytes::from_static(b"-NAK")).await,

@@ -14,6 +14,7 @@ use super::link::{Link, OPERATION_TIME_MAX};
 use super::pull::{Pull, Pulled, nanos};
 use super::wire::{self, Place};
 use crate::broker::{Error, Message, Result, Start};
+use crate::model::Timestamp;
 use crate::protocol::Stream;
 use crate::protocol::stream::Retention;
 
@@ -49,9 +50,10 @@ pub(super) async fn begin(
             None => return Ok(stream::empty().boxed()),
         },
     };
-    let (next, per_subject) = match start {
-        Start::Sequence(first) => (first.max(1), false),
-        Start::LastPerSubject => (1, true),
+    let (next, per_subject, earliest) = match start {
+        Start::Sequence(first) => (first.max(1), false, None),
+        Start::LastPerSubject => (1, true, None),
+        Start::Time(earliest) => (1, false, Some(earliest)),
     };
     let pull = Pull::new(link, &name, "").await?;
     let mut reading = Follow {
@@ -60,6 +62,7 @@ pub(super) async fn begin(
         filter: filter.to_owned(),
         pull,
         per_subject,
+        earliest,
         next,
         end,
         name: String::new(),
@@ -168,6 +171,8 @@ struct Follow {
     pull: Pull,
     /// Whether only the last message of each subject is wanted still.
     per_subject: bool,
+    /// Nothing that was stored before this is wanted; until the first message was read the server finds where that is.
+    earliest: Option<Timestamp>,
     /// The first sequence that has not been read.
     next: u64,
     end: Option<u64>,
@@ -182,14 +187,17 @@ impl Follow {
         let inbox = self.link.client.new_inbox();
         let name = format!("read-{}", inbox.rsplit('.').next().unwrap_or_default());
         // The server takes a start sequence with one policy only.
-        let (policy, first) = match self.per_subject {
-            true => ("last_per_subject", None),
-            false => ("by_start_sequence", Some(self.next)),
+        let earliest = self.earliest.filter(|_| self.next <= 1);
+        let (policy, first) = match (self.per_subject, earliest) {
+            (true, _) => ("last_per_subject", None),
+            (false, Some(_)) => ("by_start_time", None),
+            (false, None) => ("by_start_sequence", Some(self.next)),
         };
         let config = json!({
             "name": name, "filter_subject": self.filter, "ack_policy": "none", "replay_policy": "instant", "max_deliver": 1,
             "mem_storage": true, "num_replicas": 1, "inactive_threshold": nanos(INACTIVE_MAX),
             "deliver_policy": policy, "opt_start_seq": first,
+            "opt_start_time": earliest.map(|earliest| earliest.to_string()),
         });
         let verb = format!("CONSUMER.CREATE.{}.{name}.{}", self.stream, self.filter);
         let body = json!({ "stream_name": self.stream, "config": config });

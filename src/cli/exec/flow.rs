@@ -24,7 +24,7 @@ impl Exec {
         let document = document(&self.file)?;
         let setup = self.setup(document)?;
         let sandbox = sandbox::open(setup.concurrency, None)?;
-        let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?);
+        let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?).reaching(sandbox::empty_resources());
         let quiet = self.quiet;
         let guests = guests.heard_by(move |call, note| {
             if !quiet {

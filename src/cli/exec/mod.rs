@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Fault;
+use crate::model::grants::Grant;
 use crate::model::{Datum, FlowName, ModuleName, SignalName, TaskName};
 
 /// `lovage exec`.
@@ -35,6 +36,11 @@ pub(super) struct Exec {
     /// The script that the module interprets, as `module push --script` takes it; may be repeated.
     #[arg(long = "script", value_name = "[NAME=]FILE", value_parser = manifest)]
     scripts: Vec<(ModuleName, PathBuf)>,
+
+    /// What the module may reach, as `module push --grant` takes it; may be repeated. Its buckets begin empty and go with this
+    /// process, and there are no secrets. In a flow, grants stand in the manifests of its modules.
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Vec<Grant>,
 
     /// A flow that the flow starts by this name; may be repeated.
     #[arg(long = "flow", value_name = "NAME=FILE", value_parser = named_file::<FlowName>)]
@@ -84,6 +90,11 @@ impl Exec {
             if self.task.is_some() {
                 return Err(Fault::usage("--task is for a module: a flow names its tasks itself"));
             }
+            if !self.grants.is_empty() {
+                return Err(Fault::usage(
+                    "--grant is for a module: write [grants] into the manifests of a flow's modules",
+                ));
+            }
             return Box::pin(self.run_flow()).await;
         }
         let of_flows = [
@@ -105,7 +116,8 @@ impl Exec {
         let given = self.manifests.iter().find(|(of, _)| of == name);
         let given = given.map(|(_, file)| super::module::read_manifest(file)).transpose()?;
         let script = self.scripts.iter().find(|(of, _)| of == name);
-        super::module::with_script(given, script.map(|(_, file)| file.as_path()))
+        let given = super::module::with_script(given, script.map(|(_, file)| file.as_path()))?;
+        super::module::with_grants(given, if name.as_str() == MAIN { &self.grants } else { &[] })
     }
 }
 

@@ -23,9 +23,11 @@ impl Exec {
         let client = Client::new(broker.clone(), tenant.clone());
         let main: ModuleName = MAIN.parse()?;
         let mut record = None;
+        let mut http = Vec::new();
         let modules = std::iter::once((main, self.file.clone())).chain(self.modules.clone());
         for (name, file) in modules {
             let examined = examine(name.clone(), None, &file, self.manifest(&name)?).await?;
+            http.extend(examined.upload.manifest.grants.http.iter().cloned());
             let pushed = client.push(examined.upload).await?;
             record.get_or_insert(pushed);
         }
@@ -36,7 +38,9 @@ impl Exec {
             input::read(self.input.as_deref())?,
         );
         let stop = CancellationToken::new();
-        let config = host::Config::new(tenant, "exec".parse()?, 1);
+        let mut config = host::Config::new(tenant, "exec".parse()?, 1);
+        // Whoever runs it is tenant and operator in one.
+        config.allow.all.http = Some(http);
         let host = Host::begin(broker.clone(), sandbox::open(1, None)?, config, Metrics::default()).await?;
         let mover = Mover::begin(broker).await?;
         let call = async {
@@ -66,7 +70,7 @@ impl Exec {
         }
         match watch {
             Watch::Log(line) => eprintln!("{:5} {}", line.level.as_str(), printable(&line.message)),
-            Watch::Retrying { next, failure } => {
+            Watch::Retrying { next, failure, .. } => {
                 eprintln!("attempt {} failed, trying again: {}", next - 1, printable(&failure.to_string()));
             }
             Watch::Progress(progress) => {

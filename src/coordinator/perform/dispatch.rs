@@ -11,9 +11,9 @@ use crate::model::limits::Wish;
 use crate::model::outcome::VALUE_INLINE_MAX;
 use crate::model::signature::Options;
 use crate::model::step_life::{StepEnd, StepOutcome};
-use crate::model::{Datum, Failure, Kind, Queue, Signature, StepAttempt, TaskRef, Value};
+use crate::model::{Datum, Failure, Kind, Mark, Queue, Signature, StepAttempt, TaskRef, Value};
 use crate::protocol::step;
-use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject};
+use crate::protocol::subject::{PRIORITY_DEFAULT, Priority, RecordSubject, TaskSubject, task_anywhere};
 use crate::protocol::task::{self, Form, TaskMessage};
 use crate::store::catalogue::Unresolved;
 use crate::store::run_values;
@@ -39,7 +39,14 @@ impl Performer {
                 return Performed::Done;
             }
         };
-        let publish = self.task(dispatch, (input, form), fleet, recheck);
+        let (shared, requires) = (&self.shared, &dispatch.options.requires);
+        let queue = dispatch.options.queue.clone().unwrap_or_else(Queue::default_queue);
+        let note = || shared.marks.note(&shared.broker, &self.tenant, &queue, requires);
+        drop(Patience::default().insist("note what is required", note).await);
+        if recheck && self.is_queued(dispatch).await {
+            return Performed::Done;
+        }
+        let publish = self.task(dispatch, queue, (input, form, fleet), recheck);
         let mut patience = Patience::default();
         loop {
             match self.shared.broker.streams.publish(publish.clone()).await {
@@ -51,6 +58,14 @@ impl Performer {
                 }
             }
         }
+    }
+
+    /// Whether the attempt is in a queue, as in another one than its flow names, to which it was moved.
+    async fn is_queued(&self, dispatch: &Dispatch) -> bool {
+        let key = StepAttempt { run: self.run.clone(), step: dispatch.step.clone(), attempt: dispatch.attempt };
+        let queued = self.shared.broker.streams.last(&task_anywhere(&self.tenant, key)).await;
+        // Where that cannot be seen the attempt is queued: a host recognises it.
+        queued.is_ok_and(|queued| queued.is_some())
     }
 
     /// The input as it travels: small ones whole, large ones by reference, composed ones with the references that they have.
@@ -97,15 +112,17 @@ impl Performer {
         limited::limit(&dispatch.task, declared, given, &input).map(Some).map_err(|error| bad(&error))
     }
 
-    fn task(&self, dispatch: &Dispatch, (input, form): (Value, Form), fleet: Vec<Limit>, recheck: bool) -> Publish {
+    fn task(&self, dispatch: &Dispatch, queue: Queue, called: (Value, Form, Vec<Limit>), recheck: bool) -> Publish {
+        let (input, form, fleet) = called;
         let options = &dispatch.options;
         let timeout = options.attempt_timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         let key = StepAttempt { run: self.run.clone(), step: dispatch.step.clone(), attempt: dispatch.attempt };
         let message_id = (!recheck).then(|| format!("{}/{}/{}", self.run, dispatch.step, dispatch.attempt));
         let subject = TaskSubject {
             tenant: self.tenant.clone(),
-            queue: options.queue.clone().unwrap_or_else(Queue::default_queue),
+            queue,
             priority: options.priority.and_then(Priority::new).unwrap_or(PRIORITY_DEFAULT),
+            mark: Mark::of(&options.requires),
             key: key.into(),
         };
         let signature = Signature {
@@ -116,12 +133,13 @@ impl Performer {
                     fuel: options.fuel,
                     memory_bytes: options.memory_bytes,
                     attempt_timeout_ms: timeout,
-                    output_bytes: None,
+                    ..Wish::default()
                 },
                 expires: dispatch.expires,
                 idempotency_key: dispatch.idempotency_key.clone(),
                 fleet,
                 labels: options.labels.clone(),
+                requires: options.requires.clone(),
                 ..Options::default()
             },
         };

@@ -6,49 +6,16 @@
 //!
 //! **Invariant:** what is read is written the same, and two keys never share a subject.
 
+mod band;
 mod run;
 
+pub use band::{Band, PRIORITY_DEFAULT, Priority};
 pub use run::{
     RecordName, RecordSubject, later_cancels, later_ends, partition_records, run_records, run_retries,
     run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
 };
 
-use crate::model::{FlowName, ModuleName, Queue, ScheduleName, TaskId, TaskKey, Tenant, Version};
-
-/// The priority of tasks that name none: the middle of 0 to 9.
-pub const PRIORITY_DEFAULT: Priority = Priority(5);
-
-/// 0 to 9, 9 first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Priority(u8);
-
-impl Priority {
-    /// A priority from 0 to 9.
-    #[must_use]
-    pub fn new(number: u8) -> Option<Self> {
-        (number <= 9).then_some(Self(number))
-    }
-
-    /// The number.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        self.0
-    }
-}
-
-impl std::str::FromStr for Priority {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().ok().and_then(Self::new).ok_or("it takes a number from 0 to 9, 9 first")
-    }
-}
-
-impl std::fmt::Display for Priority {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
-    }
-}
+use crate::model::{FlowName, Mark, ModuleName, Queue, ScheduleName, TaskId, TaskKey, Tenant, Version};
 
 /// Where a task waits: everything that its subject says.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,37 +26,46 @@ pub struct TaskSubject {
     pub queue: Queue,
     /// Its priority in the queue.
     pub priority: Priority,
+    /// What it requires of its host, if anything.
+    pub mark: Option<Mark>,
     /// The task.
     pub key: TaskKey,
 }
 
 impl TaskSubject {
-    /// `lvg.<t>.task.<queue>.<prio>.<key>`: queued, delivered to hosts.
+    /// `lvg.<t>.task.<queue>.<band>.<key>`: queued, delivered to hosts.
     #[must_use]
     pub fn task(&self) -> String {
-        format!("lvg.{}.task.{}.{}.{}", self.tenant, self.queue, self.priority, self.key)
+        format!("lvg.{}.task.{}.{}.{}", self.tenant, self.queue, self.band(), self.key)
     }
 
-    /// `lvg.<t>.fire.<queue>.<prio>.<key>`: due, to be moved to the task's subject.
+    /// `lvg.<t>.fire.<queue>.<band>.<key>`: due, to be moved to the task's subject.
     #[must_use]
     pub fn fire(&self) -> String {
-        format!("lvg.{}.fire.{}.{}.{}", self.tenant, self.queue, self.priority, self.key)
+        format!("lvg.{}.fire.{}.{}.{}", self.tenant, self.queue, self.band(), self.key)
+    }
+
+    /// Its band in the queue.
+    #[must_use]
+    pub fn band(&self) -> Band {
+        Band { priority: self.priority, mark: self.mark.clone() }
     }
 
     /// Reads a `task` or a `fire` subject.
     #[must_use]
     pub fn read(subject: &str) -> Option<Self> {
         let mut tokens = subject.strip_prefix("lvg.")?.splitn(5, '.');
-        let (tenant, "task" | "fire", queue, priority, key) =
+        let (tenant, "task" | "fire", queue, band, key) =
             (tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()?, tokens.next()?)
         else {
             return None;
         };
+        let Band { priority, mark } = Band::read(band)?;
         Some(Self {
             tenant: tenant.parse().ok()?,
             queue: queue.parse().ok()?,
-            // One digit: `05` would be a second subject of the same place.
-            priority: Priority::new(priority.parse().ok().filter(|_| priority.len() == 1)?)?,
+            priority,
+            mark,
             key: TaskKey::read(key)?,
         })
     }
@@ -105,6 +81,18 @@ pub fn task_anywhere(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
 #[must_use]
 pub fn fire_anywhere(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.fire.*.*.{}", key.into())
+}
+
+/// `lvg.<t>.task.<queue>.<band>.>`: all tasks of a band of a queue.
+#[must_use]
+pub fn band_tasks(tenant: &Tenant, queue: &Queue, band: &Band) -> String {
+    format!("lvg.{tenant}.task.{queue}.{band}.>")
+}
+
+/// `lvg.<t>.task.>`: all queued tasks of a tenant.
+#[must_use]
+pub fn tenant_tasks(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.task.>")
 }
 
 /// `lvg.<t>.task.<queue>.>`: all tasks of a queue.
@@ -135,6 +123,24 @@ pub fn log(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
 #[must_use]
 pub fn progress(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.{tenant}.ev.progress.{}", key.into())
+}
+
+/// `lvg.<t>.ev.running.<key>`: that its guest begins, said while somebody looks.
+#[must_use]
+pub fn running(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
+    format!("lvg.{tenant}.ev.running.{}", key.into())
+}
+
+/// `lvg.<t>.task.>`: all queued tasks of a tenant.
+#[must_use]
+pub fn tasks(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.task.>")
+}
+
+/// `lvg.<t>.sched.>`: all delayed and retried tasks of a tenant.
+#[must_use]
+pub fn schedules(tenant: &Tenant) -> String {
+    format!("lvg.{tenant}.sched.>")
 }
 
 /// `lvg.<t>.ev.handback.<key>`: how often hosts handed the task back when they were stopped.
@@ -219,13 +225,21 @@ pub fn find(tenant: &Tenant, key: impl Into<TaskKey>) -> String {
     format!("lvg.ctl.find.{tenant}.{}", key.into())
 }
 
-/// A word to hosts about one task.
+/// `lvg.ctl.watch.<t>.events`: to hosts: somebody looks at events.
+#[must_use]
+pub fn watch(tenant: &Tenant) -> String {
+    format!("lvg.ctl.watch.{tenant}.events")
+}
+
+/// A word to all hosts of a tenant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
     /// Stop it.
     Cancel(Tenant, TaskKey),
     /// Say whether it runs here.
     Find(Tenant, TaskKey),
+    /// Say for a while which tasks begin.
+    Watch(Tenant),
 }
 
 impl Control {
@@ -238,6 +252,7 @@ impl Control {
         match verb {
             "cancel" => Some(Self::Cancel(tenant, key)),
             "find" => Some(Self::Find(tenant, key)),
+            "watch" => Some(Self::Watch(tenant)),
             _ => None,
         }
     }
@@ -249,8 +264,11 @@ mod tests {
 
     #[test]
     fn task_subjects_read_back() {
-        for subject in ["lvg.acme.task.images.9.01jabc", "lvg.acme.task.images.9.01jd0000000000000000000000.0-1_2~3.4"]
-        {
+        for subject in [
+            "lvg.acme.task.images.9.01jabc",
+            "lvg.acme.task.images.9.01jd0000000000000000000000.0-1_2~3.4",
+            "lvg.acme.task.images.0~0123456789ab.01jabc",
+        ] {
             let read = TaskSubject::read(subject).unwrap();
             assert_eq!(read.task(), subject);
             assert_eq!(TaskSubject::read(&read.fire()), Some(read));
@@ -261,6 +279,9 @@ mod tests {
             "lvg.acme.task.images.10.x",
             "lvg.acme.task.images.05.x",
             "lvg.acme.task.images.+5.x",
+            "lvg.acme.task.images.5~.x",
+            "lvg.acme.task.images.5~0123456789AB.x",
+            "lvg.acme.task.images.5~0123456789ab~.x",
             "lvg.acme.task.images.5.x.y",
             "lvg.acme.task.images.5.x.0.1",
             "lvg.Acme.task.images.5.x",
@@ -290,6 +311,7 @@ mod tests {
             assert_eq!(Control::read(&cancel), Some(Control::Cancel(tenant.clone(), key.clone())));
             assert_eq!(Control::read(&find), Some(Control::Find(tenant.clone(), key)));
         }
+        assert_eq!(Control::read(&watch(&tenant)), Some(Control::Watch(tenant)));
         for bad in ["lvg.ctl.cancel.t", "lvg.ctl.burn.t.x", "lvg.ctl.cancel.t.x.y", "ctl.cancel.t.x"] {
             assert_eq!(Control::read(bad), None, "{bad}");
         }

@@ -52,7 +52,7 @@ fn a_host_that_is_killed_with_a_place_loses_nothing() {
     eventually_there("it runs", || (cli.state(&first) == "running").then_some(()));
     let others: Vec<String> = (0..5).map(|n| send("probe/echo", ["0", "1", "2", "3", "4"][n])).collect();
     eventually_there("the others wait", || others.iter().all(|id| cli.state(id) == "scheduled").then_some(()));
-    cli.run(&["result", &others[2]]).fails(3, &["waits for the limit of key kill"]);
+    cli.run(&["result", &others[2]]).fails(3, &["waiting for the limit of key kill"]);
     assert_eq!(cli.run(&["limits", "show", "key kill", "--json"]).json()["limit"]["waiting"], 5);
     doomed.kill();
     let _heir = cli.host(&options);

@@ -8,6 +8,7 @@
 //! | `guests` | `lovage call` of guests that misbehave |
 //! | `arguments` | names and options that are wrong |
 //! | `batches` | `lovage send --batch`, `lovage batch ...` |
+//! | `waiting` | what is told while something is awaited, and ctrl-c |
 //! | `queues` | `lovage queue ...` |
 //! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
@@ -33,3 +34,4 @@ mod runs;
 mod schedules;
 mod scripts;
 mod uploads;
+mod waiting;

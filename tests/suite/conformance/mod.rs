@@ -136,7 +136,7 @@ promises! {
         the_last_message_is_found_with_wildcards, a_purge_counts, a_message_with_a_time_to_live_goes,
         a_lasting_message_outlives_the_age_of_its_stream,
         subjects_of_no_stream_are_not_found, headers_are_kept;
-    reading: a_reading_ends_at_the_last_message, a_long_reading_has_every_message, a_reading_begins_at_a_sequence,
+    reading: a_reading_ends_at_the_last_message, a_long_reading_has_every_message, a_reading_begins_at_a_sequence, a_reading_begins_at_a_time,
         the_last_of_each_subject_is_read, a_reading_that_follows_sees_later_messages, the_last_of_each_is_followed_by_all,
         a_work_queue_is_read_and_not_followed;
     schedule: a_schedule_fires_when_it_is_due, a_past_schedule_fires_at_once, a_new_schedule_takes_the_place_of_the_old,
@@ -147,7 +147,9 @@ promises! {
         a_purge_of_one_subject_leaves_deliveries_of_others,
         an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,
-        a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each;
+        a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each,
+        a_visit_takes_what_waits_and_waits_for_nothing, what_is_recalled_does_not_come,
+        subjects_with_messages_are_listed;
     bus: a_listener_hears_what_is_sent_and_stored, an_asker_gets_as_many_answers_as_it_takes, nobody_answers_at_once,
         after_a_flush_nothing_of_others_is_missed;
     objects: objects_of_any_size_come_back, an_object_is_replaced, a_missing_object_is_none, a_removed_object_is_gone,

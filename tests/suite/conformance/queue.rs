@@ -229,3 +229,76 @@ pub(super) async fn what_waits_and_what_is_out_is_counted(rig: Rig) {
     rig.put("lvg.default.task.other.5.z", "x").await;
     assert_eq!(counts().await, (1, 1));
 }
+
+pub(super) async fn a_visit_takes_what_waits_and_waits_for_nothing(rig: Rig) {
+    let mut visits = rig.broker.queues.visit(&tasks(FILTER, LONG)).await.unwrap();
+    assert_eq!(soon(visits.take(3)).await.unwrap().len(), 0);
+    for id in ["a", "b", "c"] {
+        rig.put(&subject(id), "x").await;
+    }
+    let ids = |taken: &[lovage::broker::Delivery]| taken.iter().map(|taken| taken.message.sequence).collect::<Vec<_>>();
+    let two = soon(visits.take(2)).await.unwrap();
+    assert_eq!(ids(&two), [1, 2]);
+    let rest = soon(visits.take(5)).await.unwrap();
+    assert_eq!((ids(&rest), rest[0].count), (vec![3], 1));
+    assert_eq!(soon(visits.take(5)).await.unwrap().len(), 0);
+    two[0].lease.finish().await.unwrap();
+    two[1].lease.hand_back(Duration::ZERO).await.unwrap();
+    let again = soon(visits.take(5)).await.unwrap();
+    assert_eq!((ids(&again), again[0].count), (vec![2], 2));
+    assert_eq!(soon(visits.take(0)).await.unwrap().len(), 0);
+}
+
+pub(super) async fn what_is_recalled_does_not_come(rig: Rig) {
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(3);
+    rig.put(&subject("a"), "x").await;
+    assert_eq!(next(&mut taker).await.message.sequence, 1);
+    taker.recall();
+    // The recall has reached the broker when the first look after it has ended.
+    assert!(tokio::time::timeout(Duration::from_millis(100), taker.next()).await.is_err());
+    rig.put(&subject("b"), "x").await;
+    let mut other = rig.take(FILTER, LONG).await;
+    other.allow(1);
+    assert_eq!(next(&mut other).await.message.sequence, 2);
+    rig.put(&subject("c"), "x").await;
+    assert!(tokio::time::timeout(Duration::from_millis(100), taker.next()).await.is_err());
+    taker.allow(1);
+    assert_eq!(
+        (next(&mut taker).await.message.sequence, rig.broker.queues.backlogs(&stream()).await.unwrap().len()),
+        (3, 1)
+    );
+    taker.recall();
+    taker.recall();
+    taker.allow(1);
+    rig.put(&subject("d"), "x").await;
+    assert_eq!(next(&mut taker).await.message.sequence, 4);
+}
+
+fn stream() -> Stream {
+    Stream::Task(lovage::model::Tenant::default_tenant())
+}
+
+pub(super) async fn subjects_with_messages_are_listed(rig: Rig) {
+    let occupied = async |filter: &str, max| {
+        let mut subjects = rig.broker.queues.occupied(filter, max).await.unwrap();
+        subjects.sort();
+        subjects
+    };
+    assert_eq!((occupied(FILTER, 9).await, rig.broker.queues.stored(&stream()).await.unwrap()), (vec![], 0));
+    for id in ["a", "b"] {
+        rig.put(&subject(id), "x").await;
+    }
+    rig.put("lvg.default.task.other.9.c", "x").await;
+    assert_eq!(occupied(FILTER, 9).await, [subject("a"), subject("b")]);
+    assert_eq!(occupied("lvg.default.task.>", 9).await.len(), 3);
+    assert_eq!(occupied("lvg.default.task.>", 2).await.len(), 2);
+    let mut taker = rig.take(FILTER, LONG).await;
+    taker.allow(1);
+    next(&mut taker).await.lease.finish().await.unwrap();
+    assert_eq!(
+        (occupied(FILTER, 9).await, rig.broker.queues.stored(&stream()).await.unwrap()),
+        (vec![subject("b")], 2)
+    );
+    assert_eq!(rig.broker.queues.backlogs(&stream()).await.unwrap()[0].1.delivered, 1);
+}

@@ -57,6 +57,30 @@ pub(super) async fn a_reading_begins_at_a_sequence(rig: Rig) {
     assert!(all(&rig, LOGS, Start::Sequence(4)).await.is_empty());
 }
 
+pub(super) async fn a_reading_begins_at_a_time(rig: Rig) {
+    let messages = loop {
+        rig.put("lvg.default.log.a", "x").await;
+        if rig.server.is_none() {
+            tokio::time::advance(std::time::Duration::from_millis(2)).await;
+        }
+        let read: Vec<Message> =
+            soon(read(&rig, LOGS, Start::Sequence(1), false).await.map(Result::unwrap).collect()).await;
+        if read.last().unwrap().time > read[0].time {
+            break read;
+        }
+    };
+    let from = messages.last().unwrap().time;
+    let expected: Vec<u64> =
+        messages.iter().filter(|message| message.time >= from).map(|message| message.sequence).collect();
+    for follow in [false, true] {
+        let reading = read(&rig, LOGS, Start::Time(from), follow).await.take(expected.len());
+        let sequences: Vec<u64> = soon(reading.map(|message| message.unwrap().sequence).collect()).await;
+        assert_eq!(sequences, expected, "follow: {follow}");
+    }
+    let later = from.after(std::time::Duration::from_secs(3_600));
+    assert!(all(&rig, LOGS, Start::Time(later)).await.is_empty());
+}
+
 pub(super) async fn the_last_of_each_subject_is_read(rig: Rig) {
     for (subject, payload) in [("a", "a1"), ("b", "b1"), ("a", "a2")] {
         rig.put(&format!("lvg.default.log.{subject}"), payload).await;

@@ -130,3 +130,25 @@ async fn two_senders_of_one_batch_are_told_and_a_full_queue_is_waited_for() {
     assert!(refused <= 1, "{first:?} {second:?}");
     assert_eq!(queued(&rig).await.len(), 50);
 }
+
+#[tokio::test]
+async fn a_batch_is_awaited_and_cancelled_as_a_whole() {
+    let (rig, host) = Rig::with_host().await;
+    let batch = checked(&rig, text(300)).await;
+    rig.client.send_batch(&batch, &mut |_| {}).await.unwrap();
+    let mut heard = Vec::new();
+    let states = rig.client.wait_batch(&batch.id, &mut |ended, of| heard.push((ended, of))).await.unwrap();
+    assert_eq!(states, [("succeeded".to_owned(), 300)].into());
+    assert_eq!(heard.last(), Some(&(300, 300)));
+    host.stop().await;
+    let batch = checked(&rig, text(301)).await;
+    rig.client.send_batch(&batch, &mut |_| {}).await.unwrap();
+    assert_eq!(rig.client.cancel_batch(&batch.id).await.unwrap(), 301);
+    assert_eq!(rig.client.cancel_batch(&batch.id).await.unwrap(), 0);
+    let states = rig.client.wait_batch(&batch.id, &mut |_, _| {}).await.unwrap();
+    assert_eq!(states, [("cancelled".to_owned(), 301)].into());
+    rig.until_idle().await;
+    let unknown = lovage::model::RunId::derived(&["none"]);
+    assert!(matches!(rig.client.wait_batch(&unknown, &mut |_, _| {}).await, Err(Error::BatchNotFound(_))));
+    assert!(matches!(rig.client.cancel_batch(&unknown).await, Err(Error::BatchNotFound(_))));
+}

@@ -121,7 +121,7 @@ async fn who_waits_holds_no_slot_and_says_what_it_waits_for() {
         rig.until(id, State::Scheduled).await;
     }
     let snapshot = rig.client.state(&ids[7]).await.unwrap();
-    assert_eq!(snapshot.waits_for.as_deref(), Some("key slow"));
+    assert_eq!(snapshot.waits_for.as_deref(), Some("the limit of key slow"));
     let other = rig.client.call(call("echo", "7")).await.unwrap();
     assert_eq!(output(&other), "7", "the host's other slots are free");
     let (view, first) = rig.client.limit("key slow", 3).await.unwrap();
@@ -222,7 +222,7 @@ async fn a_queues_limit_holds_for_all_of_its_tasks_and_is_lifted_for_those_that_
     let first = limited().await;
     let second = rig.submit(call("wait_cancel", "null")).await;
     eventually("the second waits", || async { (rig.state(&second).await == State::Scheduled).then_some(()) }).await;
-    assert_eq!(rig.client.state(&second).await.unwrap().waits_for.as_deref(), Some("queue default"));
+    assert_eq!(rig.client.state(&second).await.unwrap().waits_for.as_deref(), Some("the limit of queue default"));
     rig.client.limit_queue(&queue, None).await.unwrap();
     rig.until(&second, State::Running).await;
     for id in [first, second] {

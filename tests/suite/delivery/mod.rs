@@ -1,12 +1,14 @@
 //! The life of tasks on the broker in memory, whose switches make every race of the protocol happen on demand. What steps of
 //! runs live through is in `steps`, on both brokers.
 
+mod bands;
 mod batches;
 mod cancel;
 mod chaos;
 mod dead;
 mod failures;
 mod limits;
+mod moves;
 mod once;
 mod queues;
 mod races;
@@ -175,6 +177,7 @@ fn place(id: &TaskId) -> TaskSubject {
         tenant: Tenant::default_tenant(),
         queue: "default".parse().unwrap(),
         priority: PRIORITY_DEFAULT,
+        mark: None,
         key: id.into(),
     }
 }

@@ -98,6 +98,9 @@ async fn a_queue_that_nobody_serves_is_seen() {
     submit(&rig, "misspelt", call("echo", "1")).await;
     let view = rig.client.queue(&queue("misspelt")).await.unwrap();
     assert_eq!((view.waiting, view.served, view.oldest.is_some()), (2, false, true));
+    let listed: Vec<(String, u64)> =
+        rig.client.queues().await.unwrap().iter().map(|view| (view.queue.to_string(), view.waiting)).collect();
+    assert_eq!(listed, [("misspelt".to_owned(), 2)], "it is listed although nobody has served it");
     let long = "n".repeat(401);
     assert!(matches!(rig.client.pause_queue(&queue("misspelt"), &long).await, Err(Error::Refused(_))));
     rig.client.pause_queue(&queue("misspelt"), "n").await.unwrap();

@@ -23,6 +23,7 @@ async fn each_bad_header_is_named() {
         ("Lovage-Fuel", "lots"),
         ("Lovage-Expires", "never"),
         ("Lovage-Labels", "x"),
+        ("Lovage-Requires", "gpu=yes"),
         ("Lovage-Value", "sha256:zz 1"),
     ]
     .into_iter()
@@ -65,13 +66,20 @@ async fn an_input_that_is_gone_is_said() {
 async fn a_subject_that_names_no_task_wedges_nobody() {
     let (rig, _host) = Rig::with_host().await;
     let publish = lovage::broker::Publish {
-        subject: "lvg.default.task.default.99.x.y".to_owned(),
+        subject: "lvg.default.task.default.5.x.y".to_owned(),
         payload: bytes::Bytes::from_static(b"\xff"),
         ..lovage::broker::Publish::default()
     };
     rig.broker.streams.publish(publish).await.unwrap();
     rig.until_idle().await;
     assert_eq!(output(&rig.client.call(call("echo", "1")).await.unwrap()), "1");
+    // A priority that there is not is nobody's: it is in nobody's way, and a purge removes it.
+    let publish = lovage::broker::Publish::new("lvg.default.task.default.10.x", "1");
+    rig.broker.streams.publish(publish).await.unwrap();
+    assert_eq!(output(&rig.client.call(call("echo", "1")).await.unwrap()), "1");
+    let queue = lovage::model::Queue::default_queue();
+    assert_eq!(rig.client.purge_queue(&queue).await.unwrap(), lovage::client::Purged::default());
+    rig.until_idle().await;
 }
 
 #[tokio::test]

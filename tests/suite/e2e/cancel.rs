@@ -91,3 +91,26 @@ fn an_unknown_task_cannot_be_cancelled_and_gets_no_record() {
     dev.cli.run(&["cancel", id]).fails(2, &["there is none"]);
     dev.cli.run(&["result", id]).fails(2, &["there is none"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_while_no_host_is_there_holds_and_outlasts_the_broker() {
+    let (mut server, cli) = server().await;
+    cli.push("probe");
+    cli.push("hello");
+    let chatty = ["probe/chatty", r#"{"lines": 1}"#];
+    let queued = cli.send(&chatty);
+    // It is cancelled before it is a task that a host could be given.
+    let delayed = cli.send(&[&chatty[..], &["--delay", "1s"]].concat());
+    let labelled = cli.send(&[&chatty[..], &["--delay", "1s", "--label", "batch=7"]].concat());
+    cli.run(&["cancel", &queued, &delayed]).output();
+    cli.run(&["cancel", "--label", "batch=7"]).output();
+    server.server.restart().await.unwrap();
+    let _host = cli.host(&[]);
+    assert_eq!(cli.run(&["call", "hello/add", "[1, 2]", "--delay", "2s"]).output(), "3");
+    for id in [&queued, &delayed, &labelled] {
+        assert_eq!(cli.state(id), "cancelled");
+        assert_eq!(cli.run(&["logs", id]).output(), "", "it ran");
+    }
+    cli.run(&["cancel", &queued]).fails(2, &["ended already, as cancelled"]);
+    cli.run(&["cancel", "nobody"]).fails(2, &["find task nobody"]);
+}

@@ -6,9 +6,12 @@
 //! | `dev` | `lovage dev` starts, refuses, drains and leaves nothing behind |
 //! | `delivery` | nothing is lost and nothing is committed twice when hosts are killed |
 //! | `retries`, `cancel` | attempts are counted, wait in the broker, and can be stopped anywhere |
+//! | `hosts` | which hosts there are, what they do, and how they leave |
+//! | `events` | what is told of tasks, runs, schedules and hosts |
 //! | `broker` | a broker that is late, gone or full |
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
+//! | `grants` | tenants keep to their own buckets and secrets, and operators decide what may be granted |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `runs` | runs of flows, and coordinators that are killed |
 //! | `schedules` | one start a slot, with two coordinators of which one is killed |
@@ -20,6 +23,9 @@ mod cancel;
 mod crashes;
 mod delivery;
 mod dev;
+mod events;
+mod grants;
+mod hosts;
 mod main_job;
 mod messages;
 mod placement;

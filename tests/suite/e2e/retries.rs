@@ -20,7 +20,7 @@ async fn attempts_are_counted_one_two_three() {
     let mut seen = Vec::new();
     let settled = client
         .call_watched(flaky, &Place::default(), |_| {}, &mut |watch| {
-            if let Watch::Retrying { next, failure } = watch {
+            if let Watch::Retrying { next, failure, .. } = watch {
                 seen.push((next, failure.attempt, failure.message));
             }
         })
@@ -83,7 +83,8 @@ fn a_caller_is_told_of_attempts_that_failed() {
     let dev = shared();
     let ended = dev.cli.run(&["call", "probe/flaky", r#"{"until": 2}"#, "--retry", r#"{"backoff": "10ms"}"#]);
     assert_eq!(ended.output(), "2");
-    assert!(ended.stderr.contains("attempt 1 failed, trying again: returned: attempt 1 of 2"), "{ended:?}");
+    let lines = ended.stderr.lines().find(|line| line.starts_with("attempt 1 of 3 failed, trying again in ")).unwrap();
+    assert!(lines.ends_with(": returned: attempt 1 of 2"), "{ended:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lovage::model::module::Manifest;
 use lovage::model::{Digest, Kind, Limits, Outcome, Tenant, Timestamp};
 use lovage::sandbox::{
-    Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Rejection, Report, Sandbox, inspect,
+    Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Reach, Rejection, Report, Sandbox, inspect,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -82,6 +82,7 @@ fn invocation(tenant: &str, limits: Limits) -> (Invocation, mpsc::Receiver<Note>
         input: Bytes::from_static(b"{}"),
         limits,
         manifest: Arc::new(Manifest::default()),
+        reach: Reach::default(),
         now: Timestamp::from_millis(1_700_000_000_000),
         notes,
         cancel: Cancel::default(),

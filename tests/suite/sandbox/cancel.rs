@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use lovage::model::limits::CANCEL_GRACE_DEFAULT;
 use lovage::model::{Kind, Limits, Outcome};
 use lovage::sandbox::{Cancel, Note};
 use tokio::task::JoinSet;
@@ -25,9 +26,15 @@ fn unmetered(cancel: &Cancel) -> Call {
 
 /// Runs a guest until its first note, cancels it, and gives its report and how long it took to stop.
 async fn cancelled(rig: &Rig, upload: &[u8]) -> (lovage::sandbox::Report, Duration) {
+    cancelled_within(rig, upload, CANCEL_GRACE_DEFAULT).await
+}
+
+async fn cancelled_within(rig: &Rig, upload: &[u8], grace: Duration) -> (lovage::sandbox::Report, Duration) {
     let module = rig.load(upload).await;
     let cancel = Cancel::default();
-    let (invocation, mut heard) = unmetered(&cancel).invocation();
+    let mut call = unmetered(&cancel);
+    call.limits.cancel_grace = grace;
+    let (invocation, mut heard) = call.invocation();
     let sandbox = rig.sandbox.clone();
     let mut running = JoinSet::new();
     running.spawn(async move { sandbox.invoke(module, invocation).await });
@@ -63,8 +70,8 @@ async fn a_guest_that_watches_and_goes_on_is_stopped_after_its_grace() {
     let run = r#"(drop (call $is_cancelled))
         (call $log (i32.const 2) (i32.const 512) (i32.const 8))
         (loop $again (br $again)) (i32.const 16)"#;
-    let rig = Rig::with(|config| config.cancel_grace = Duration::from_millis(60));
-    let (report, took) = cancelled(&rig, &guests::task("", run)).await;
+    let grace = Duration::from_millis(60);
+    let (report, took) = cancelled_within(&Rig::new(), &guests::task("", run), grace).await;
     assert_eq!(failure(&report).kind, Kind::Cancelled);
     assert!(took >= Duration::from_millis(60) && took < Duration::from_secs(2), "{took:?}");
 }

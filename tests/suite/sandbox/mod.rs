@@ -4,7 +4,9 @@ mod cache;
 mod cancel;
 mod commands;
 mod compiler;
+mod grants;
 mod guests;
+mod http;
 mod languages;
 mod limits;
 mod mutations;
@@ -20,7 +22,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage::model::module::Manifest;
 use lovage::model::{Digest, Failure, Limits, Outcome, Tenant, Timestamp};
-use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Report, Sandbox, inspect};
+use lovage::sandbox::{Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Reach, Report, Sandbox, inspect};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
@@ -39,6 +41,7 @@ struct Call {
     input: Bytes,
     limits: Limits,
     manifest: Manifest,
+    reach: Reach,
     cancel: Cancel,
 }
 
@@ -50,6 +53,7 @@ impl Default for Call {
             input: Bytes::from_static(b"{}"),
             limits,
             manifest: Manifest::default(),
+            reach: Reach::default(),
             cancel: Cancel::default(),
         }
     }
@@ -77,6 +81,7 @@ impl Call {
             input: self.input,
             limits: self.limits,
             manifest: Arc::new(self.manifest),
+            reach: self.reach,
             now: Timestamp::from_millis(1_700_000_000_000),
             notes,
             cancel: self.cancel,

@@ -54,8 +54,10 @@ fn an_unknown_import_is_named() {
     }
     let component = rejection(r#"(component (import "acme:api/thing@1.0.0" (instance)))"#);
     assert!(matches!(&component, Rejection::UnknownImport { name, .. } if name == "acme:api/thing@1.0.0"));
-    let http = rejection(r#"(component (import "wasi:http/outgoing-handler@0.2.0" (instance)))"#);
-    assert!(matches!(&http, Rejection::NotOffered { name } if name == "wasi:http/outgoing-handler@0.2.0"));
+    for name in ["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.0", "wasi:http/types@0.3.0"] {
+        let http = rejection(&format!(r#"(component (import "{name}" (instance)))"#));
+        assert!(matches!(&http, Rejection::NotOffered { name: found } if found == name), "{http}");
+    }
 }
 
 #[test]

@@ -7,3 +7,4 @@ pub(crate) mod nats;
 pub(crate) mod platform;
 pub(crate) mod process;
 pub(crate) mod seed;
+pub(crate) mod terminal;

@@ -43,6 +43,11 @@ impl Process {
         found.unwrap_or_else(|| panic!("no line {what:?}; it said:\n{}", said.lines.join("\n")))
     }
 
+    /// Whether it has written a line with `words`.
+    pub(crate) fn has_said(&self, words: &str) -> bool {
+        self.said.0.lock().unwrap().lines.iter().any(|line| line.contains(words))
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lovage_guest::serde_json::Value;
 use lovage_guest::{
-    Attempt, Bytes, Failure, Flow, attempt, data, info, is_cancelled, kv, progress, secrets, task,
+    Attempt, Bytes, Failure, Flow, attempt, blob, data, info, is_cancelled, kv, progress, secrets, task,
 };
 
 /// Rounds of `burn` that are one unit, 1 to 3 ms on today's machines.
@@ -177,6 +177,68 @@ fn recall(bucket: String, key: String) -> Result<Option<String>, Failure> {
     Ok(entry.map(|entry| String::from_utf8_lossy(&entry.value).into_owned()))
 }
 
+/// Removes a key of a bucket.
+#[task]
+fn forget(bucket: String, key: String) -> Result<(), Failure> {
+    Ok(kv::delete(&bucket, &key)?)
+}
+
+/// Lists keys of a bucket.
+#[task]
+fn list(bucket: String, prefix: String, limit: u32) -> Result<Vec<String>, Failure> {
+    Ok(kv::keys(&bucket, &prefix, limit)?)
+}
+
+/// Sets a key of a bucket that has no entry yet, to so many bytes.
+#[task]
+fn claim(bucket: String, key: String, bytes: usize) -> Result<(), Failure> {
+    kv::compare_and_set(&bucket, &key, &vec![b'x'; bytes], kv::Revision::NONE)?;
+    Ok(())
+}
+
+/// Writes an object.
+#[task]
+fn store(bucket: String, name: String, text: String) -> Result<(), Failure> {
+    Ok(blob::write(&bucket, &name, text.as_bytes())?)
+}
+
+/// Reads a part of an object.
+#[task]
+fn load(bucket: String, name: String, offset: u64, len: u32) -> Result<String, Failure> {
+    Ok(String::from_utf8_lossy(&blob::read(&bucket, &name, offset, len)?).into_owned())
+}
+
+/// Tells how long an object is.
+#[task]
+fn size(bucket: String, name: String) -> Result<u64, Failure> {
+    Ok(blob::size(&bucket, &name)?)
+}
+
+/// Tells a secret, in one of the ways in which a guest can.
+#[task]
+fn tell(name: String, how: String) -> Result<String, Failure> {
+    let secret = secrets::get(&name).ok_or_else(|| Failure::permanent("there is no such secret"))?;
+    match how.as_str() {
+        "log" => info!("the key is {secret}, as I said"),
+        "progress" => progress(1.0, None, secret.as_str()),
+        "output" => return Ok(format!("the key is {secret}")),
+        "failure" => return Err(Failure::permanent(format!("the key is {secret}"))),
+        "panic" => panic!("the key is {secret}"),
+        _ => {}
+    }
+    Ok(format!("told by {how}"))
+}
+
+/// Asks for a key again and again.
+#[task]
+fn ask(bucket: String, times: u32) -> Result<u32, Failure> {
+    let mut granted = 0;
+    for _ in 0..times {
+        granted += u32::from(kv::get(&bucket, "key").is_ok());
+    }
+    Ok(granted)
+}
+
 /// Tells how long a secret is, if there is one.
 #[task]
 fn secret_len(name: String) -> Option<usize> {
@@ -210,5 +272,13 @@ lovage_guest::export!(
     raw,
     remember,
     recall,
+    forget,
+    list,
+    claim,
+    store,
+    load,
+    size,
+    tell,
+    ask,
     secret_len,
 );

@@ -137,6 +137,7 @@ fn place(step: &StepAttempt) -> TaskSubject {
         tenant: Tenant::default_tenant(),
         queue: "default".parse().unwrap(),
         priority: PRIORITY_DEFAULT,
+        mark: None,
         key: step.clone().into(),
     }
 }

@@ -1,0 +1,114 @@
+//! The queue cycle against a raw NATS loop of the same shape and durability, in one run.
+//!
+//! `cargo bench --bench queue`, or one side alone for a profiler: `-- raw` or `-- lovage`. Further scenarios, each against the plain
+//! cycle in the same run: `-- prioritised`, `-- delayed`, `-- retried`; and `-- late`, how late delayed tasks are while 100,000 wait.
+//!
+//! Both cycles: publish with acknowledgement, pull, commit the result with "expected last sequence
+//! 0" and acknowledgement, double ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that.
+//! Rounds of both alternate, since machines are noisy; the median of each is compared.
+
+mod platform;
+mod raw;
+mod scenario;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use lovage::broker::nats::server::{Places, Plan, Server, find};
+use platform::Lovage;
+use raw::Raw;
+
+type Outcomes<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// That of the program, for both sides.
+#[global_allocator]
+static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const IN_FLIGHT: usize = 64;
+const TASKS: usize = 10_000;
+const SEQUENTIAL: usize = 2_000;
+const ROUNDS: usize = 5;
+
+#[tokio::main]
+async fn main() -> Outcomes<()> {
+    let data = tempfile::TempDir::new()?;
+    let places = Places { path: std::env::var_os("PATH"), cache: cache() };
+    let plan = Plan { binary: find(None, &places)?, data_dir: data.path().to_owned(), port: 0, launcher: None };
+    println!("nats-server {}, {IN_FLIGHT} in flight, {TASKS} tasks a round, {ROUNDS} rounds", plan.binary.version);
+    let server = Server::start(plan).await?;
+    let lovage = Lovage::start(&server.url(), data.path()).await?;
+    let alone = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    if let Some(scenario) = alone.as_deref().and_then(scenario::named) {
+        scenario.run(&lovage).await?;
+        lovage.stop.cancel();
+        server.stop().await;
+        return Ok(());
+    }
+    let raw = Raw::start(&server.url()).await?;
+    let wants = |side: &str| alone.as_deref().is_none_or(|alone| alone == side);
+    let (mut raw_rates, mut rates) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        if wants("raw") {
+            raw_rates.push(rate(|| raw.call()).await?);
+        }
+        if wants("lovage") {
+            rates.push(rate(|| lovage.call()).await?);
+        }
+    }
+    let (raw_rate, rate) = (median(&mut raw_rates), median(&mut rates));
+    println!("cycle, tasks/s    raw {raw_rate:>8.0}   lovage {rate:>8.0}   ratio {:.2}", rate / raw_rate);
+    let (mut raw_times, mut times) = (Vec::new(), Vec::new());
+    for _ in 0..SEQUENTIAL / 100 {
+        for _ in 0..if wants("raw") { 100 } else { 0 } {
+            raw_times.push(timed(raw.call()).await?);
+        }
+        for _ in 0..if wants("lovage") { 100 } else { 0 } {
+            times.push(timed(lovage.call()).await?);
+        }
+    }
+    for (name, times) in [("raw", &mut raw_times), ("lovage", &mut times)] {
+        times.sort_unstable();
+        let at = |part: usize| times.get(times.len() * part / 100).copied().unwrap_or_default().as_secs_f64() * 1e3;
+        println!("one in sequence   {name:<7} p50 {:.3} ms   p99 {:.3} ms", at(50), at(99));
+    }
+    lovage.stop.cancel();
+    server.stop().await;
+    Ok(())
+}
+
+/// Calls a second, with [`IN_FLIGHT`] callers.
+async fn rate<C, F>(call: C) -> Outcomes<f64>
+where
+    C: Fn() -> F,
+    F: Future<Output = Outcomes<()>> + Send + 'static,
+{
+    let left = AtomicUsize::new(TASKS);
+    let began = Instant::now();
+    let callers = (0..IN_FLIGHT).map(|_| async {
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            call().await?;
+        }
+        Ok::<(), Box<dyn Error + Send + Sync>>(())
+    });
+    futures::future::try_join_all(callers).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
+    Ok(TASKS as f64 / began.elapsed().as_secs_f64())
+}
+
+async fn timed(call: impl Future<Output = Outcomes<()>>) -> Outcomes<Duration> {
+    let began = Instant::now();
+    call.await?;
+    Ok(began.elapsed())
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+fn cache() -> Option<PathBuf> {
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)
+}

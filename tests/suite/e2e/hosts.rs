@@ -1,0 +1,150 @@
+//! Which hosts there are, what they do, and how they leave: of real processes.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lovage::broker::nats::{Nats, Options};
+use rustix::process::Signal;
+use serde_json::Value as Json;
+
+use super::server;
+use crate::support::eventually::eventually_there;
+use crate::support::guests;
+use crate::support::platform::Cli;
+
+/// All hosts, as `lovage hosts ls` shows them.
+fn hosts(cli: &Cli) -> Vec<Json> {
+    let listed = cli.run(&["hosts", "ls", "--json"]);
+    listed.output().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The only host, once there is one.
+fn only(cli: &Cli) -> Json {
+    eventually_there("one host", || match &hosts(cli)[..] {
+        [host] => Some(host.clone()),
+        _ => None,
+    })
+}
+
+fn id(host: &Json) -> &str {
+    host["id"].as_str().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_hosts_is_true_within_five_seconds_of_a_kill() {
+    let (_server, cli) = server().await;
+    let mut killed = cli.host(&["--label", "region=eu", "--queues", "images=3,default", "--concurrency", "4"]);
+    let host = only(&cli);
+    assert_eq!((&host["state"], &host["slots"]), (&"serving".into(), &4.into()));
+    assert_eq!((&host["labels"]["region"], &host["queues"]["images"]), (&"eu".into(), &3.into()));
+    assert_eq!((&host["running"], &host["version"]), (&0.into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(host["memory_bytes"].as_u64().unwrap() > 1 << 20, "{host}");
+    let row = cli.run(&["hosts", "ls", "--label", "region=eu"]).output().lines().nth(1).unwrap().to_owned();
+    assert!(row.contains(id(&host)) && row.contains("region=eu") && row.contains("default,images=3"), "{row}");
+    assert_eq!(cli.run(&["hosts", "ls", "--label", "region=us", "--json"]).output(), "");
+    let second = cli.host(&[]);
+    eventually_there("both", || (hosts(&cli).len() == 2).then_some(()));
+    let gone = Instant::now();
+    killed.kill();
+    eventually_there("the dead is gone from the list", || (hosts(&cli).len() == 1).then_some(()));
+    let took = gone.elapsed();
+    println!("a killed host left the list after {took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
+    // One that stops by itself says so.
+    let (mut second, stopped) = (second, Instant::now());
+    second.signal(Signal::TERM);
+    assert_eq!(second.exit().0, 0);
+    assert!(hosts(&cli).is_empty() && stopped.elapsed() < Duration::from_secs(3), "{:?}", stopped.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_says_what_runs_and_what_it_has_done() {
+    let (_server, cli) = server().await;
+    cli.push("hello");
+    cli.push_wat("spins", &guests::spins());
+    let _host = cli.host(&["--concurrency", "2"]);
+    let host = only(&cli);
+    assert_eq!(cli.run(&["call", "hello/add", "[1, 2]"]).output(), "3");
+    cli.run(&["call", "hello/add", "no"]).fails(1, &["does not fit"]);
+    let task = cli.send(&["spins/run", "--fuel", "off"]);
+    let inspected = || cli.run(&["hosts", "inspect", id(&host), "--json"]).json();
+    let detail =
+        eventually_there("it runs", || Some(inspected()).filter(|detail| detail["tasks"][0]["state"] == "running"));
+    let running = &detail["tasks"][0];
+    assert_eq!((&running["id"], &running["task"]), (&task.as_str().into(), &"spins@1/run".into()));
+    assert_eq!(
+        (&running["tenant"], &running["queue"], &running["attempt"]),
+        (&"default".into(), &"default".into(), &1.into())
+    );
+    assert_eq!(running["memory_bytes"], 65_536);
+    assert_eq!((&detail["host"]["running"], &detail["host"]["reserved"]), (&1.into(), &0.into()));
+    let done = &detail["done"]["default"];
+    assert_eq!((&done["attempts"], &done["failed"]), (&2.into(), &1.into()));
+    assert!(done["last_failure"].as_str().unwrap().len() > 5, "{done}");
+    assert_eq!((&detail["capacity"]["slots_free"], &detail["capacity"]["hot_modules"]), (&1.into(), &2.into()));
+    let shown = cli.run(&["hosts", "show", id(&host)]);
+    for part in ["serving on", "1 of 2 slots run", "queue default: 2 attempts", "spins@1/run", "64.0 KiB"] {
+        assert!(shown.output().contains(part), "{part}: {}", shown.stdout);
+    }
+    cli.run(&["hosts", "show", "nobody"]).fails(2, &["ask host nobody", "lovage hosts ls"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_host_finishes_hands_back_the_rest_and_leaves() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    cli.push_wat("spins", &guests::spins());
+    let mut host = cli.host(&["--concurrency", "2", "--drain", "1h"]);
+    let first = only(&cli);
+    let long = cli.send(&["spins/run", "--fuel", "off"]);
+    eventually_there("it runs", || (cli.state(&long) == "running").then_some(()));
+    cli.run(&["hosts", "drain", "nobody", id(&first)]).fails(2, &["ask host nobody", "lovage hosts ls"]);
+    cli.run(&["hosts", "drain", "--label", "region=mars"]).fails(2, &["no host fits"]);
+    // Its own choice is an hour; the later word counts.
+    let told = cli.run(&["hosts", "drain", id(&first), "--detach"]);
+    assert!(told.stderr.contains("1 tasks in hand"), "{}", told.stderr);
+    assert_eq!(
+        eventually_there("it drains", || Some(only(&cli)).filter(|host| host["state"] == "draining"))["running"],
+        1
+    );
+    let queued = cli.send(&["probe/echo", "7"]);
+    let asked = Instant::now();
+    let left = cli.run(&["hosts", "drain", "--all", "--deadline", "1s"]);
+    assert!(left.stderr.contains("has left"), "{}", left.stderr);
+    assert!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
+    assert_eq!(host.exit().0, 0);
+    assert!(hosts(&cli).is_empty());
+    // What ran was handed back, and what came meanwhile waited.
+    assert_eq!((cli.state(&long).as_str(), cli.state(&queued).as_str()), ("queued", "queued"));
+    let _next = cli.host(&[]);
+    assert_eq!(cli.settled(&queued)["output"], 7);
+    eventually_there("it runs again", || (cli.state(&long) == "running").then_some(()));
+    cli.run(&["cancel", &long]).output();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_tools_of_nats_see_hosts_as_services() {
+    let (server, cli) = server().await;
+    cli.push("hello");
+    let _hosts = [cli.host(&[]), cli.host(&["--queues", "images"])];
+    eventually_there("both", || (hosts(&cli).len() == 2).then_some(()));
+    assert_eq!(cli.run(&["call", "hello/add", "[1, 2]"]).output(), "3");
+    // As `nats micro ls`, `info` and `stats` ask.
+    let bus = Nats::connect(Options::new(server.server.url(), "nats cli")).await.unwrap().broker().bus;
+    let ask = async |subject: &str| -> Vec<Json> {
+        let answers = bus.ask(subject, Bytes::new(), Duration::from_secs(1), 10).await.unwrap();
+        answers.iter().map(|answer| serde_json::from_slice(&answer.payload).unwrap()).collect()
+    };
+    let pings = ask("$SRV.PING").await;
+    assert_eq!(pings.len(), 2, "{pings:?}");
+    assert!(pings.iter().all(|ping| ping["type"] == "io.nats.micro.v1.ping_response" && ping["name"] == "lovage-host"));
+    let infos = ask("$SRV.INFO.lovage-host").await;
+    let images = infos.iter().find(|info| info["endpoints"][0]["name"] == "images").unwrap();
+    assert_eq!(images["endpoints"][0]["subject"], "lvg.default.task.images.>");
+    let stats = ask(&format!("$SRV.STATS.lovage-host.{}", id(images))).await;
+    assert_eq!(stats.len(), 1, "one host was asked: {stats:?}");
+    assert_eq!(stats[0]["endpoints"][0]["num_requests"], 0);
+    let all = ask("$SRV.STATS").await;
+    let requests: u64 = all.iter().map(|one| one["endpoints"][0]["num_requests"].as_u64().unwrap()).sum();
+    assert_eq!(requests, 1, "{all:?}");
+}
