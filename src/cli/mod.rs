@@ -32,6 +32,7 @@ mod status;
 mod submit;
 mod task;
 mod tree;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,6 +107,9 @@ enum Command {
     /// Start tasks and flows again and again, or once at a time.
     #[command(subcommand)]
     Schedule(schedule::Schedule),
+    /// Tell receivers outside how tasks and runs end.
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -163,6 +167,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Run(run) => Box::pin(run.run()).await,
         Command::Runs(runs) => Box::pin(runs.run()).await,
         Command::Schedule(schedule) => Box::pin(schedule.run()).await,
+        Command::Webhook(webhook) => Box::pin(webhook.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

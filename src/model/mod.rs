@@ -18,6 +18,7 @@ pub mod signature;
 pub mod step;
 pub mod step_life;
 pub mod time;
+pub mod webhook;
 
 pub use datum::Datum;
 pub use digest::Digest;
@@ -27,7 +28,7 @@ pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
     CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SignalId, SignalName, StepName, TaskId,
-    TaskName, TaskRef, Tenant, Version, Word,
+    TaskName, TaskRef, Tenant, Version, WebhookName, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use retry::Policy;

@@ -61,6 +61,10 @@ pub enum Stream {
     Queue,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
+    /// Whom to tell of ends of tasks and runs: `lvg.*.webhook.*`.
+    Webhook,
+    /// What webhooks are to be told: `lvg.*.hook.>`, and `lvg.*.hookwait.>` what is to be told again.
+    Hook,
     /// Which coordinator has which partition, and heartbeats: `lvg.ctl.partition.*`, `lvg.ctl.coordinator.*`, `lvg.ctl.host.*`.
     Coordination,
 }
@@ -117,7 +121,7 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue])
+            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Webhook, Self::Hook])
             .chain(runs)
             .collect()
     }
@@ -147,6 +151,8 @@ impl Stream {
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
             "schedule" => Some(Self::Recurring),
+            "webhook" => Some(Self::Webhook),
+            "hook" | "hookwait" => Some(Self::Hook),
             _ => None,
         }
     }
@@ -168,6 +174,8 @@ impl Stream {
             Self::Queue => "LVG_QUEUE".to_owned(),
             Self::Batch => "LVG_BATCH".to_owned(),
             Self::Recurring => "LVG_RECURRING".to_owned(),
+            Self::Webhook => "LVG_WEBHOOK".to_owned(),
+            Self::Hook => "LVG_HOOK".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -220,6 +228,10 @@ impl Stream {
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
+            Self::Webhook => Rules { subjects: below(&["webhook"]), ..Rules::current() },
+            Self::Hook => {
+                Rules { subjects: below(&["hook", "hookwait"]), retention: Retention::WorkQueue, ..Rules::scheduling() }
+            }
             Self::Coordination => Rules {
                 subjects: ["partition", "coordinator", "host"].map(|kind| format!("lvg.{CONTROL}.{kind}.*")).to_vec(),
                 ..Rules::current()

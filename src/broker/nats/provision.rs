@@ -111,6 +111,8 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Queue
         | Stream::Batch
         | Stream::Recurring
+        | Stream::Webhook
+        | Stream::Hook
         | Stream::Coordination => rules.messages_max,
     };
     Config {
