@@ -37,6 +37,7 @@ mod status;
 mod submit;
 mod task;
 mod tree;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -120,6 +121,9 @@ enum Command {
     /// Set, list and remove the secrets that modules are granted.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// Tell receivers outside how tasks and runs end.
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -180,6 +184,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Kv(kv) => Box::pin(kv.run()).await,
         Command::Blob(blob) => Box::pin(blob.run()).await,
         Command::Secret(secret) => Box::pin(secret.run()).await,
+        Command::Webhook(webhook) => Box::pin(webhook.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -35,6 +35,7 @@ mod runs_view;
 mod schedules;
 mod state;
 mod submit;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -59,6 +60,7 @@ pub use runs_view::{RunView, StepView};
 pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
 pub use submit::Place;
+pub use webhooks::{DeliveryView, WebhookDraft};
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
@@ -66,7 +68,7 @@ use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
     Failure, FlowName, HostId, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName,
-    TaskRef, Tenant, Timestamp, Version,
+    TaskRef, Tenant, Timestamp, Version, WebhookName,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -152,6 +154,9 @@ pub enum Error {
     /// The task failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// There is no webhook of this name.
+    #[error("find webhook {0}: there is none")]
+    WebhookNotFound(WebhookName),
     /// There is no host of this id, or it does not answer.
     #[error("ask host {0}: there is none of this id that answers")]
     HostNotFound(HostId),
