@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::host::{await_broker, process_id, provision};
+use super::queue_watch::watch_queues;
 use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
-use crate::client::{Client, watch_queues};
+use crate::client::Client;
 use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
 use crate::schedule::driver::Driver;
 use crate::telemetry::Metrics;

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::host::{Serve, provision};
+use super::queue_watch::watch_queues;
 use super::{Fault, coordinator, signals, status, user_dir};
 use crate::broker::nats::server::{self, Plan, Server};
 use crate::broker::nats::{Nats, Options};
 use crate::broker::patience::Patience;
-use crate::client::{Client, watch_queues};
+use crate::client::Client;
 use crate::coordinator::RUNS_IN_MEMORY_MAX_DEFAULT;
 use crate::model::Tenant;
 use crate::schedule::mover::Mover;

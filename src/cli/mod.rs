@@ -26,6 +26,7 @@ mod module;
 mod new;
 mod output;
 mod queue;
+mod queue_watch;
 mod run;
 mod runs;
 mod sandbox;

@@ -51,7 +51,7 @@ pub use modules::Upload;
 pub use once::Submitted;
 pub use queue_move::{MoveFilter, MoveStopped};
 pub use queue_views::{BandView, QueueView};
-pub use queue_watch::watch_queues;
+pub use queue_watch::taken_per_second;
 pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
