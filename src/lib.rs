@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | pure | [`model`], [`protocol`], [`workflow`] | nothing: no IO, no clock, no randomness |
 //! | ports | `broker` | the traits, their twin in memory, and NATS |
-//! | drivers | `sandbox`, `store`, `host`, `coordinator`, `schedule`, `client`, `local`, `exec`, `testing`, `telemetry`, `cli` | what their names say |
+//! | drivers | `sandbox`, `store`, `host`, `coordinator`, `schedule`, `client`, `local`, `exec`, `testing`, `webhook`, `telemetry`, `cli` | what their names say |
 //!
 //! [`docs`] holds what belongs to no single module: architecture, protocol, failures, security, operations, performance.
 //!
@@ -40,3 +40,5 @@ pub mod store;
 pub mod telemetry;
 #[cfg(feature = "full")]
 pub mod testing;
+#[cfg(feature = "full")]
+pub mod webhook;

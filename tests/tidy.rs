@@ -63,6 +63,7 @@ fn dependencies_point_one_way() {
         ("telemetry", &[]),
         ("host", &["protocol", "broker", "sandbox", "store", "telemetry"]),
         ("schedule", &["protocol", "broker", "client", "telemetry"]),
+        ("webhook", &["protocol", "broker", "client"]),
         ("workflow", &["protocol"]),
         ("coordinator", &["protocol", "broker", "store", "workflow", "telemetry"]),
         ("client", &["protocol", "broker", "store", "workflow"]),

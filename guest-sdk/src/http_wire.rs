@@ -150,6 +150,9 @@ fn of(code: ErrorCode) -> Error {
 
 /// As in `HttpRequestDenied`, with what the host says beyond it.
 fn name(code: &ErrorCode) -> String {
+    if let ErrorCode::DnsError(error) = code {
+        return format!("DnsError: {}", error.rcode.as_deref().unwrap_or("no answer"));
+    }
     let text = format!("{code:?}");
     text.strip_prefix("ErrorCode::").unwrap_or(&text).to_owned()
 }

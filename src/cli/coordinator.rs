@@ -9,12 +9,14 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::host::{await_broker, process_id, provision};
+use super::queue_watch::watch_queues;
 use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
-use crate::client::{Client, watch_queues};
+use crate::client::Client;
 use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
 use crate::schedule::driver::Driver;
 use crate::telemetry::Metrics;
+use crate::webhook::Webhooks;
 
 /// The options of a coordinator.
 #[derive(Args)]
@@ -25,6 +27,10 @@ pub(super) struct CoordinatorArgs {
     /// Runs in memory at most: those that were longest without news leave first, and are read again when there is some.
     #[arg(long, default_value_t = RUNS_IN_MEMORY_MAX_DEFAULT)]
     runs_in_memory: usize,
+
+    /// Let webhooks tell receivers that are not on the public internet: this machine, private networks.
+    #[arg(long)]
+    webhooks_private: bool,
 
     /// Port of /healthz, /readyz and /metrics; none are served without it.
     #[arg(long)]
@@ -49,6 +55,7 @@ impl CoordinatorArgs {
             };
             let Some(begun) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
             let (coordinator, driver) = begun?;
+            let webhooks = Webhooks::new(nats.broker(), self.webhooks_private)?;
             let ready = coordinator.ready();
             let tell = async {
                 if reads(ready, &stop).await {
@@ -58,9 +65,10 @@ impl CoordinatorArgs {
             };
             let client = Client::new(nats.broker(), self.connect.tenant.clone());
             let watch = watch_queues(&client, &metrics.queues, &stop);
-            let (served, driven, (), ()) =
-                tokio::join!(coordinator.serve(stop.clone()), driver.serve(stop.clone()), tell, watch);
-            Ok(served.and(driven)?)
+            let (drive, hook) = (driver.serve(stop.clone()), webhooks.serve(stop.clone()));
+            let (served, driven, hooked, (), ()) =
+                tokio::join!(coordinator.serve(stop.clone()), drive, hook, tell, watch);
+            Ok(served.and(driven).and(hooked)?)
         };
         let status = status::Status { metrics: metrics.clone(), nats: nats.clone(), up: Arc::clone(&up) };
         status::beside(Box::pin(work), listener, status, &stop).await

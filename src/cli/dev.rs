@@ -11,15 +11,17 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::host::{Serve, provision};
+use super::queue_watch::watch_queues;
 use super::{Fault, coordinator, signals, status, user_dir};
 use crate::broker::nats::server::{self, Plan, Server};
 use crate::broker::nats::{Nats, Options};
 use crate::broker::patience::Patience;
-use crate::client::{Client, watch_queues};
+use crate::client::Client;
 use crate::coordinator::RUNS_IN_MEMORY_MAX_DEFAULT;
 use crate::model::Tenant;
 use crate::schedule::mover::Mover;
 use crate::telemetry::Metrics;
+use crate::webhook::Webhooks;
 
 /// The options of `lovage dev`.
 #[derive(Args)]
@@ -43,6 +45,10 @@ pub(super) struct Dev {
     /// Hosts in this process.
     #[arg(long, default_value_t = 1)]
     hosts: usize,
+
+    /// Let webhooks tell receivers that are not on the public internet: this machine, private networks.
+    #[arg(long)]
+    webhooks_private: bool,
 
     #[command(flatten)]
     serve: Serve,
@@ -88,6 +94,7 @@ impl Dev {
         }
         let mover = Mover::begin(nats.broker()).await?;
         let (coordinator, driver) = coordinator::begin(nats, &metrics, self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT).await?;
+        let webhooks = Webhooks::new(nats.broker(), self.webhooks_private)?;
         let ready = coordinator.ready();
         let tell = async {
             if coordinator::reads(ready, stop).await {
@@ -98,7 +105,8 @@ impl Dev {
         let hosts = futures::future::try_join_all(hosts.into_iter().map(|host| host.serve(stop.clone())));
         let roles = async {
             let (movers, drivers) = (mover.serve(stop.clone()), driver.serve(stop.clone()));
-            Ok(tokio::try_join!(hosts, movers, coordinator.serve(stop.clone()), drivers).map(drop)?)
+            let webhooks = webhooks.serve(stop.clone());
+            Ok(tokio::try_join!(hosts, movers, coordinator.serve(stop.clone()), drivers, webhooks).map(drop)?)
         };
         let client = Client::new(nats.broker(), tenant.clone());
         let watch = async {

@@ -16,7 +16,7 @@ use crate::protocol::note::printable;
 const SINCE_DEFAULT: Duration = Duration::from_secs(3_600);
 
 /// Families of kinds, and what `*.` stands for.
-const FAMILIES: [&str; 5] = ["task", "run", "step", "schedule", "host"];
+const FAMILIES: [&str; 6] = ["task", "run", "step", "schedule", "host", "webhook"];
 
 /// `lovage events`.
 #[derive(Args)]

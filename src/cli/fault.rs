@@ -120,6 +120,7 @@ impl From<client::Error> for Fault {
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
             | Error::Refused(_) => usage,
+            Error::WebhookNotFound(_) => usage.hint("`lovage webhook ls` lists what there is"),
             Error::HostNotFound(_) => usage.hint("`lovage hosts ls` lists what there is"),
             Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
             Error::ScheduleNotFound(_) => usage.hint("`lovage schedule ls` lists what there is"),

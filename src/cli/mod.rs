@@ -27,6 +27,7 @@ mod module;
 mod new;
 mod output;
 mod queue;
+mod queue_watch;
 mod run;
 mod runs;
 mod sandbox;
@@ -38,6 +39,7 @@ mod status;
 mod submit;
 mod task;
 mod tree;
+mod webhook;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -124,6 +126,9 @@ enum Command {
     /// Set, list and remove the secrets that modules are granted.
     #[command(subcommand)]
     Secret(secret::Secret),
+    /// Tell receivers outside how tasks and runs end.
+    #[command(subcommand)]
+    Webhook(webhook::Webhook),
     /// Run a module or a flow in this process, without a server.
     Exec(exec::Exec),
 }
@@ -185,6 +190,7 @@ async fn run(command: Command) -> Result<(), Fault> {
         Command::Kv(kv) => Box::pin(kv.run()).await,
         Command::Blob(blob) => Box::pin(blob.run()).await,
         Command::Secret(secret) => Box::pin(secret.run()).await,
+        Command::Webhook(webhook) => Box::pin(webhook.run()).await,
         Command::Exec(exec) => Box::pin(exec.run()).await,
     }
 }

@@ -16,7 +16,7 @@ use crate::model::lifecycle::{End, Record, Settled, State};
 use crate::model::signature::parse_label;
 use crate::model::time::parse_duration;
 use crate::model::{Level, TaskId, TaskRef, Timestamp, Value};
-use crate::protocol::note::LogLine;
+use crate::protocol::note::{LogLine, printable};
 
 /// `lovage call`.
 #[derive(Args)]

@@ -36,6 +36,7 @@ mod runs_view;
 mod schedules;
 mod state;
 mod submit;
+mod webhooks;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -52,7 +53,7 @@ pub use modules::Upload;
 pub use once::Submitted;
 pub use queue_move::{MoveFilter, MoveStopped};
 pub use queue_views::{BandView, QueueView};
-pub use queue_watch::watch_queues;
+pub use queue_watch::taken_per_second;
 pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
@@ -61,6 +62,7 @@ pub use runs_view::{RunView, StepView};
 pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
 pub use submit::Place;
+pub use webhooks::{DeliveryView, WebhookDraft};
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
@@ -68,7 +70,7 @@ use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
     Failure, FlowName, HostId, ModuleName, ModuleRecord, Queue, RunId, ScheduleName, SignalName, TaskId, TaskName,
-    TaskRef, Tenant, Timestamp, Version,
+    TaskRef, Tenant, Timestamp, Version, WebhookName,
 };
 use crate::protocol::Rejection;
 use crate::store::catalogue::{Catalogue, Unresolved};
@@ -154,6 +156,9 @@ pub enum Error {
     /// The task failed.
     #[error("{0}")]
     Failed(Box<Failure>),
+    /// There is no webhook of this name.
+    #[error("find webhook {0}: there is none")]
+    WebhookNotFound(WebhookName),
     /// There is no host of this id, or it does not answer.
     #[error("ask host {0}: there is none of this id that answers")]
     HostNotFound(HostId),

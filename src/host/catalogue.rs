@@ -229,7 +229,7 @@ mod tests {
             pushed_at: crate::model::Timestamp::default(),
             removed,
         };
-        Known { sequence, record: Arc::new(record), manifest: Arc::default() }
+        Known { sequence, record: Arc::new(record), manifest: Arc::default(), granted: Arc::default() }
     }
 
     fn called(shelf: &mut Shelf, task: &str) -> Option<String> {

@@ -13,7 +13,6 @@ use crate::model::limit::Limit;
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
 use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
-use crate::protocol::task::TaskMessage;
 use crate::protocol::{Headers, step};
 use crate::sandbox::{self, Cancel};
 use crate::store::values;

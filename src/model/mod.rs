@@ -24,6 +24,7 @@ pub mod step;
 pub mod step_life;
 pub mod time;
 pub mod turns;
+pub mod webhook;
 
 pub use datum::Datum;
 pub use digest::Digest;
@@ -34,7 +35,7 @@ pub use limits::Limits;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
     BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,
-    SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version, Word,
+    SignalId, SignalName, StepName, TaskId, TaskName, TaskRef, Tenant, Version, WebhookName, Word,
 };
 pub use outcome::{Failure, Kind, Outcome, Value};
 pub use requirement::{Labels, Mark};

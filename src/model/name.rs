@@ -213,6 +213,13 @@ checked_text!(
     NAME_RULE
 );
 checked_text!(
+    /// The name under which a tenant keeps a webhook.
+    WebhookName,
+    "webhook name",
+    is_name,
+    NAME_RULE
+);
+checked_text!(
     /// The name of a step within its scope: `steps.<name>` in expressions.
     StepName,
     "step name",

@@ -24,6 +24,7 @@ pub mod subject;
 pub mod task;
 pub mod usage;
 pub(crate) mod versioned;
+pub mod webhook;
 
 pub use headers::Headers;
 pub use stream::Stream;

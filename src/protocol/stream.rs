@@ -69,6 +69,10 @@ pub enum Stream {
     Kv,
     /// Secrets of tenants, sealed, and the public key that they are sealed for: `lvg.*.secret.>`.
     Secret,
+    /// Whom to tell of ends of tasks and runs: `lvg.*.webhook.*`.
+    Webhook,
+    /// What webhooks are to be told: `lvg.*.hook.>`, and `lvg.*.hookwait.>` what is to be told again.
+    Hook,
     /// Which coordinator has which partition, and heartbeats: `lvg.ctl.partition.*`, `lvg.ctl.coordinator.*`, `lvg.ctl.host.*`.
     Coordination,
 }
@@ -125,7 +129,17 @@ impl Stream {
         [Self::Task(tenant.clone())]
             .into_iter()
             .chain(shared)
-            .chain([Self::Dead, Self::Batch, Self::Queue, Self::Once, Self::Limit, Self::Kv, Self::Secret])
+            .chain([
+                Self::Dead,
+                Self::Batch,
+                Self::Queue,
+                Self::Once,
+                Self::Limit,
+                Self::Kv,
+                Self::Secret,
+                Self::Webhook,
+                Self::Hook,
+            ])
             .chain(runs)
             .collect()
     }
@@ -163,6 +177,8 @@ impl Stream {
             "schedule" => Some(Self::Recurring),
             "kv" => Some(Self::Kv),
             "secret" => Some(Self::Secret),
+            "webhook" => Some(Self::Webhook),
+            "hook" | "hookwait" => Some(Self::Hook),
             _ => None,
         }
     }
@@ -188,6 +204,8 @@ impl Stream {
             Self::Recurring => "LVG_RECURRING".to_owned(),
             Self::Kv => "LVG_KV".to_owned(),
             Self::Secret => "LVG_SECRET".to_owned(),
+            Self::Webhook => "LVG_WEBHOOK".to_owned(),
+            Self::Hook => "LVG_HOOK".to_owned(),
             Self::Coordination => "LVG_COORDINATION".to_owned(),
         }
     }
@@ -246,6 +264,10 @@ impl Stream {
             Self::Kv => Rules { subjects: below(&["kv"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
             Self::Secret => {
                 Rules { subjects: below(&["secret"]), per_subject: PerSubject::Last, ..Rules::never_lose() }
+            }
+            Self::Webhook => Rules { subjects: below(&["webhook"]), ..Rules::current() },
+            Self::Hook => {
+                Rules { subjects: below(&["hook", "hookwait"]), retention: Retention::WorkQueue, ..Rules::scheduling() }
             }
             Self::Coordination => Rules {
                 subjects: ["partition", "coordinator", "host"].map(|kind| format!("lvg.{CONTROL}.{kind}.*")).to_vec(),

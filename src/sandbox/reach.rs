@@ -248,7 +248,7 @@ pub(super) const fn revision_out(revision: u64) -> f64 {
 )]
 pub(super) fn whole(number: f64) -> Option<u64> {
     const MOST: f64 = 9_007_199_254_740_992.0;
-    (number >= 0.0 && number <= MOST && number.fract() == 0.0).then_some(number as u64)
+    ((0.0..=MOST).contains(&number) && number.fract() == 0.0).then_some(number as u64)
 }
 
 #[cfg(test)]

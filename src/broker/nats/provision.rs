@@ -115,6 +115,8 @@ fn stream_config(stream: &Stream, settings: &Settings) -> Config {
         | Stream::Recurring
         | Stream::Kv
         | Stream::Secret
+        | Stream::Webhook
+        | Stream::Hook
         | Stream::Coordination => rules.messages_max,
     };
     Config {

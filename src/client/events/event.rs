@@ -15,6 +15,7 @@ use crate::protocol::note::{Progress, Running};
 use crate::protocol::schedule::Stored;
 use crate::protocol::subject::{RecordName, RecordSubject, TaskSubject};
 use crate::protocol::task::TaskMessage;
+use crate::protocol::webhook::DeliveryRecord;
 use crate::protocol::{record, step};
 use crate::workflow::wire::Entry;
 
@@ -185,6 +186,13 @@ impl Event {
             "handback" => {
                 let (kind, id, run) = of_key(&TaskKey::read(key)?, "handed_back");
                 Some(Self { kind, id, run, ..Self::default() })
+            }
+            "delivery" => {
+                let DeliveryRecord { at, attempt, state, status, reason, kind: of, id: told, .. } =
+                    serde_json::from_slice(body).ok()?;
+                let kind = format!("webhook.{}", state.as_str());
+                let detail = json!({"of": of, "id": told, "status": status, "reason": reason});
+                Some(Self { at, kind, id: key.to_owned(), attempt: Some(attempt), detail, ..Self::default() })
             }
             "host" => {
                 let HostNews { at, what, name, labels } = serde_json::from_slice(body).ok()?;

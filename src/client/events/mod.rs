@@ -101,7 +101,7 @@ impl Client {
             (&["run"], format!("lvg.{tenant}.index.*")),
             (&["step"], format!("lvg.{tenant}.run.*.*.step.>")),
             (&["schedule"], subject::all_recurring(tenant)),
-            (&["task", "step", "host"], format!("lvg.{tenant}.ev.>")),
+            (&["task", "step", "host", "webhook"], format!("lvg.{tenant}.ev.>")),
         ];
         let wanted = |families: &[&str]| families.iter().any(|family| filter.may_want(family));
         sources.into_iter().filter(|(families, _)| wanted(families)).map(|(_, source)| source).collect()

@@ -1,5 +1,6 @@
 //! A guest's side of HTTP: what it asks for is held against its grants, counted, and charged.
 
+use std::io::ErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::header::{EXPECT, HeaderName, TE, TRAILER, VIA};
@@ -7,7 +8,7 @@ use hyper::http::uri::Authority;
 use hyper::{Request, Uri};
 use tokio::sync::Semaphore;
 use wasmtime::component::ResourceTable;
-use wasmtime_wasi_http::p2::bindings::http::types::{DnsErrorPayload, ErrorCode};
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 use wasmtime_wasi_http::{
     DEFAULT_FORBIDDEN_HEADERS, Error, ForbiddenHeaderFilter, RequestOptions, WasiBody, WasiHttpCtx, WasiHttpCtxView,
     WasiHttpHooks,
@@ -168,16 +169,13 @@ impl WasiHttpHooks for Hooks {
     }
 
     fn p2_error_from_connect(&mut self, error: &std::io::Error) -> ErrorCode {
-        if error.kind() == std::io::ErrorKind::ConnectionRefused {
-            return ErrorCode::ConnectionRefused;
-        }
         tracing::debug!(%error, "a guest's request could not connect");
-        match error.kind() {
-            std::io::ErrorKind::TimedOut => ErrorCode::ConnectionTimeout,
-            std::io::ErrorKind::AddrNotAvailable => {
-                ErrorCode::DnsError(DnsErrorPayload { rcode: None, info_code: None })
-            }
-            _ => ErrorCode::DestinationUnavailable,
+        if error.kind() == ErrorKind::ConnectionRefused {
+            ErrorCode::ConnectionRefused
+        } else if error.kind() == ErrorKind::TimedOut {
+            ErrorCode::ConnectionTimeout
+        } else {
+            ErrorCode::DestinationUnavailable
         }
     }
 

@@ -11,8 +11,12 @@ use crate::support::platform::{Cli, Dev, Ended};
 
 /// Uploads `probe` with these grants.
 fn push(cli: &Cli, tenant: &str, grants: &[&str]) -> Ended {
-    let file = guests::built("probe");
-    let mut args = vec!["module", "push", "probe", file.to_str().unwrap(), "--tenant", tenant];
+    push_guest(cli, tenant, "probe", grants)
+}
+
+fn push_guest(cli: &Cli, tenant: &str, name: &str, grants: &[&str]) -> Ended {
+    let file = guests::built(name);
+    let mut args = vec!["module", "push", name, file.to_str().unwrap(), "--tenant", tenant];
     args.extend(grants.iter().flat_map(|grant| ["--grant", grant]));
     cli.run(&args)
 }
@@ -185,4 +189,33 @@ async fn people_read_and_write_the_same_buckets() {
     assert_eq!((&listed[0]["name"], &listed[0]["size"]), (&"sea/1.jpg".into(), &3_000_000.into()));
     cli.run(&["blob", "rm", "p", "sea/1.jpg"]).output();
     cli.run(&["blob", "get", "p", "sea/1.jpg"]).fails(2, &["no object"]);
+}
+
+/// Answers every request on a port of its own with the same page, until it is dropped.
+async fn page() -> (u16, tokio::task::JoinSet<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let page = axum::Router::new().fallback(async || "<title>A page</title>");
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async move { axum::serve(listener, page).await.unwrap() });
+    (port, serving)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_over_http_needs_its_tenant_and_its_operator() {
+    let (_server, cli) = server().await;
+    let (port, _serving) = page().await;
+    let (rule, dir) = (format!("http://127.0.0.1:{port}"), tempfile::tempdir().unwrap());
+    let (file, url) = (dir.path().join("allow.toml"), format!("\"{rule}/a\""));
+    std::fs::write(&file, format!("[tenants.acme]\nhttp = [\"{rule}\"]\n")).unwrap();
+    let _hosts = ["acme", "globex"].map(|tenant| cli.host(&["--tenant", tenant, "--allow", file.to_str().unwrap()]));
+    let note = push_guest(&cli, "acme", "web", &[]);
+    assert!(note.stderr.contains("http"), "{}", note.stderr);
+    call(&cli, "acme", "web/title", &url).fails(1, &["not_granted", "no grant for GET"]);
+    for tenant in ["acme", "globex"] {
+        push_guest(&cli, tenant, "web", &[&format!("http=GET {rule}")]).output();
+    }
+    assert!(call(&cli, "acme", "web/title", &url).output().contains("A page"));
+    call(&cli, "acme", "web/request", &format!(r#"{{"url":{url},"method":"POST"}}"#)).fails(1, &["no grant for POST"]);
+    call(&cli, "globex", "web/title", &url).fails(1, &["not_granted", "this host does not allow GET"]);
 }

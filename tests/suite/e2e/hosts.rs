@@ -148,3 +148,31 @@ async fn the_tools_of_nats_see_hosts_as_services() {
     let requests: u64 = all.iter().map(|one| one["endpoints"][0]["num_requests"].as_u64().unwrap()).sum();
     assert_eq!(requests, 1, "{all:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_stays_small_whatever_guests_do() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    let _host = cli.host(&["--concurrency", "4"]);
+    only(&cli);
+    let client = cli.client().await;
+    let mut held = Vec::new();
+    for round in 0..3 {
+        let modules = (0..8).map(|n| format!("m{round}-{n}"));
+        let called: Vec<String> = modules.inspect(|name| cli.push_wat(name, &guests::rounds(1_000))).collect();
+        let calls = called.iter().map(|name| (format!("{name}/run"), "null".to_owned()));
+        // Outputs of megabytes, more log lines than are kept, and many modules.
+        let fills = (0..12).map(|_| ("probe/fill".to_owned(), r#"{"bytes": 8000000}"#.to_owned()));
+        let chatty = (0..8).map(|_| ("probe/chatty".to_owned(), r#"{"lines": 20000}"#.to_owned()));
+        let tasks: Vec<(String, String)> = calls.chain(fills).chain(chatty).collect();
+        let ends = tasks.iter().map(|(task, input)| client.call(super::signature(task, input)));
+        for end in futures::future::join_all(ends).await {
+            let end = end.unwrap();
+            assert!(end.end.failure().is_none(), "{end:?}");
+        }
+        held.push(only(&cli)["memory_bytes"].as_u64().unwrap() >> 20);
+    }
+    println!("MiB that the host holds after each round: {held:?}");
+    assert!(held.iter().all(|mib| *mib < 1_000), "{held:?}");
+    assert!(held[2] < held[0] + 200, "it grows: {held:?}");
+}

@@ -8,6 +8,7 @@
 //! | `retries`, `cancel` | attempts are counted, wait in the broker, and can be stopped anywhere |
 //! | `hosts` | which hosts there are, what they do, and how they leave |
 //! | `events` | what is told of tasks, runs, schedules and hosts |
+//! | `webhooks` | receivers outside are told, signed and again |
 //! | `broker` | a broker that is late, gone or full |
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
@@ -34,6 +35,7 @@ mod runs;
 mod schedules;
 mod submit;
 mod values;
+mod webhooks;
 
 use lovage::broker::Settings;
 use lovage::model::{Signature, TaskId};

@@ -2,23 +2,28 @@
 //!
 //! The guests are `probe`, `visits` and `tally`; behind them is the broker in memory.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt as _;
 use lovage::broker::memory::Memory;
 use lovage::broker::{Broker, Settings};
 use lovage::model::grants::{Granted, Grants, KEY_BYTES_MAX, KV_VALUE_BYTES_MAX};
-use lovage::model::{Failure, Kind, Limits, Outcome, Tenant};
-use lovage::sandbox::{Note, Reach, Report};
+use lovage::model::{Digest, Failure, Kind, Limits, Outcome, Tenant};
+use lovage::protocol::stream::Bucket;
+use lovage::sandbox::{Module, Note, Reach, Report, Sandbox, inspect};
 use lovage::store::secrets::{self, SealingKey};
 
-use super::{Call, Rig, failure, guests, output};
+use super::{Call, failure, guests, output};
+use tokio::sync::Mutex;
+
 use crate::support;
 
-/// A sandbox before a broker in memory.
+/// A sandbox before a broker in memory. Modules are compiled once for all tests.
 struct World {
-    rig: Rig,
+    sandbox: Sandbox,
     broker: Broker,
     key: SealingKey,
 }
@@ -29,7 +34,7 @@ impl World {
         memory.provision(&Tenant::default_tenant(), &Settings::default());
         let (broker, key) = (memory.broker(), SealingKey::generate());
         secrets::publish_key(&broker, &key).await.unwrap();
-        Self { rig: Rig::new(), broker, key }
+        Self { sandbox: support::modules::sandbox(), broker, key }
     }
 
     fn reach(&self, tenant: &str, grants: &[&str]) -> Reach {
@@ -52,10 +57,33 @@ impl World {
         task: &'static str,
         input: &str,
     ) -> (Report, Vec<Note>) {
-        let module = std::fs::read(support::guests::built(guest)).unwrap();
         let reach = self.reach(tenant, grants);
         let call = Call { task, input: Bytes::from(input.to_owned()), reach, ..Call::default() };
-        self.rig.report_with_notes(&module, call).await
+        self.run(self.example(guest).await, call).await
+    }
+
+    /// An example guest, which is looked at and loaded once for all tests.
+    async fn example(&self, guest: &str) -> Arc<Module> {
+        static LOADED: Mutex<BTreeMap<String, Arc<Module>>> = Mutex::const_new(BTreeMap::new());
+        let mut loaded = LOADED.lock().await;
+        if let Some(module) = loaded.get(guest) {
+            return Arc::clone(module);
+        }
+        let module = self.load(&std::fs::read(support::guests::built(guest)).unwrap()).await;
+        loaded.insert(guest.to_owned(), Arc::clone(&module));
+        module
+    }
+
+    async fn load(&self, upload: &[u8]) -> Arc<Module> {
+        let stored = Bytes::from(inspect(upload).unwrap().stored.into_owned());
+        self.sandbox.load(&Digest::of(&stored), stored).await.unwrap()
+    }
+
+    async fn run(&self, module: Arc<Module>, call: Call) -> (Report, Vec<Note>) {
+        let (invocation, mut heard) = call.invocation();
+        let report = self.sandbox.invoke(module, invocation).await;
+        let notes = std::iter::from_fn(|| heard.try_recv().ok()).collect();
+        (report, notes)
     }
 
     async fn probe(&self, grants: &[&str], task: &'static str, input: &str) -> Result<String, Failure> {
@@ -94,7 +122,8 @@ async fn what_is_not_granted_is_refused() {
         }
         assert_eq!(world.probe(grants, "secret_len", r#""api_key""#).await.unwrap(), "null");
     }
-    assert!(world.broker.streams.last("lvg.>").await.unwrap().is_none_or(|message| message.subject.contains("secret")));
+    assert!(world.broker.streams.last("lvg.*.kv.>").await.unwrap().is_none(), "nothing was written");
+    assert!(world.broker.objects.list(Bucket::Blobs).await.unwrap().next().await.is_none());
 }
 
 #[tokio::test]
@@ -287,7 +316,6 @@ async fn a_secret_stays_out_of_all_that_a_guest_says() {
 #[tokio::test]
 async fn asking_is_paid_for() {
     let world = World::new().await;
-    let module = std::fs::read(support::guests::built("probe")).unwrap();
     for grants in [&["kv=own:r"][..], &[]] {
         let call = Call {
             task: "ask",
@@ -299,7 +327,7 @@ async fn asking_is_paid_for() {
                 ..Limits::default()
             })
         };
-        let report = world.rig.report(&module, call).await;
+        let (report, _) = world.run(world.example("probe").await, call).await;
         assert_eq!(
             failure(&report).kind,
             Kind::OutOfFuel,
@@ -313,14 +341,13 @@ async fn asking_is_paid_for() {
 async fn a_broker_that_is_away_does_not_keep_a_guest() {
     let memory = Memory::new();
     memory.provision(&Tenant::default_tenant(), &Settings::default());
-    let (rig, faults) = (Rig::new(), memory.faults());
+    let (world, faults) = (World::new().await, memory.faults());
     let resources = lovage::host::resources(memory.broker(), Tenant::default_tenant(), None);
     let granted = Arc::new(Granted::all_of(&Grants::default().with("kv=own:rw".parse().unwrap())));
     faults.unavailable(true);
-    let module = std::fs::read(support::guests::built("probe")).unwrap();
     let reach = Reach { granted, resources };
     let call = Call { task: "recall", input: Bytes::from_static(br#"["own","k"]"#), reach, ..Call::default() };
-    let report = rig.report(&module, call).await;
+    let (report, _) = world.run(world.example("probe").await, call).await;
     let failed = failure(&report);
     assert_eq!(failed.kind, Kind::Returned, "another attempt may fare better");
     assert!(failed.message.contains("unavailable") && !failed.message.contains("lvg."), "{failed}");
@@ -376,7 +403,7 @@ async fn settings_are_in_the_environment_of_a_command() {
     );
     let call =
         Call { reach: world.reach("default", &["config=LEVEL=3", "config=URL=https://x/?a=b"]), ..Call::default() };
-    let (_, notes) = world.rig.report_with_notes(&module, call).await;
+    let (_, notes) = world.run(world.load(&module).await, call).await;
     let shown = format!("{notes:?}");
     assert!(shown.contains("LEVEL=3\\0URL=https://x/?a=b\\0LOVAGE_TASK=run"), "{shown}");
 }
@@ -405,9 +432,10 @@ async fn the_fine_clock_and_entropy_are_for_those_who_have_them() {
                 (then (call $say (i32.const 2) (i32.const 1300) (i32.const 4)))))
         (data (i32.const 1300) "fine")"#,
     );
+    let module = world.load(&module).await;
     let said = async |grants: &[&str]| {
         let call = Call { reach: world.reach("default", grants), ..Call::default() };
-        let (_, notes) = world.rig.report_with_notes(&module, call).await;
+        let (_, notes) = world.run(Arc::clone(&module), call).await;
         let [Note::Log { message, .. }] = &notes[..] else { panic!("{notes:?}") };
         (message.chars().take(16).collect::<String>(), message.ends_with("fine"))
     };

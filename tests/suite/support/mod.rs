@@ -6,5 +6,6 @@ pub(crate) mod modules;
 pub(crate) mod nats;
 pub(crate) mod platform;
 pub(crate) mod process;
+pub(crate) mod receiver;
 pub(crate) mod seed;
 pub(crate) mod terminal;

@@ -7,6 +7,7 @@ mod tls;
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -81,7 +82,11 @@ impl Web {
     }
 
     async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let rig = Rig::with(change);
+        let rig = Rig::with(|config| {
+            // The guest is compiled once, for all of these tests.
+            config.cache_dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("artifacts");
+            change(config);
+        });
         let module = rig.load(&std::fs::read(built("web")).unwrap()).await;
         Self { rig, module, server: Server::start().await }
     }

@@ -9,9 +9,9 @@ use rustls::pki_types::PrivateKeyDer;
 use tempfile::TempDir;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::{Rig, failure, output};
+use super::super::{failure, output};
 use super::server::Server;
-use super::{Names, Web, built, scope};
+use super::{Names, Web, scope};
 
 /// A server for `secure.test`, and the file of the authority that says so.
 async fn secure(dir: &TempDir) -> (Server, PathBuf) {
@@ -35,12 +35,13 @@ async fn secure(dir: &TempDir) -> (Server, PathBuf) {
 
 async fn web(authorities: Option<PathBuf>, server: Server) -> Web {
     let names = Names::of(&[("secure.test", &[&["127.0.0.1"]]), ("other.test", &[&["127.0.0.1"]])]);
-    let rig = Rig::with(|config| {
+    let mut web = Web::with(|config| {
         config.http.resolver = names;
         config.http.authorities = authorities;
-    });
-    let module = rig.load(&std::fs::read(built("web")).unwrap()).await;
-    Web { rig, module, server }
+    })
+    .await;
+    web.server = server;
+    web
 }
 
 #[tokio::test]
