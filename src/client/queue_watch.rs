@@ -13,11 +13,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`queue`](Self::queue).
-    pub async fn queue_with_signal(
-        &self,
-        queue: &Queue,
-        between: Duration,
-    ) -> Result<(QueueView, f64, u64), Error> {
+    pub async fn queue_with_signal(&self, queue: &Queue, between: Duration) -> Result<(QueueView, f64, u64), Error> {
         let first = self.queue(queue).await?;
         let at = Instant::now();
         tokio::time::sleep(between).await;

@@ -7,9 +7,9 @@ use crate::broker::{self, Message, Publish, Start as From};
 use crate::model::schedule::Paused;
 use crate::model::signature::LABELS_MAX;
 use crate::model::{Labels, Queue, TaskId, TaskKey};
+use crate::protocol::limit;
 use crate::protocol::queue::{QueueRecord, subject};
 use crate::protocol::subject::{TaskSubject, queue_tasks};
-use crate::protocol::{Stream, limit};
 
 /// How often a change is tried again when others change the queue at the same time.
 const TRIES_MAX: u32 = 16;

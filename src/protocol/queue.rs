@@ -55,7 +55,7 @@ impl QueueRecord {
     /// The record of a queue of which nothing was decided.
     #[must_use]
     pub const fn new(queue: Queue) -> Self {
-        Self { v: RECORD_VERSION, queue, paused: None, requires: Labels::new() }
+        Self { v: RECORD_VERSION, queue, paused: None, limit: None, requires: Labels::new() }
     }
 
     /// The body of the record.
