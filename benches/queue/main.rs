@@ -4,7 +4,7 @@
 //! cycle in the same run: `-- prioritised`, `-- delayed`, `-- retried`; and `-- late`, how late delayed tasks are while 100,000 wait.
 //!
 //! Both cycles: publish with acknowledgement, pull, commit the result with "expected last sequence
-//! 0" and acknowledgement, double ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that.
+//! 0" and acknowledgement, ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that.
 //! Rounds of both alternate, since machines are noisy; the median of each is compared.
 
 mod platform;

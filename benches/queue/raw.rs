@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy};
-use async_nats::jetstream::{self, AckKind, message::PublishMessage, stream};
+use async_nats::jetstream::{self, message::PublishMessage, stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
@@ -75,7 +75,7 @@ async fn work(context: jetstream::Context, consumer: PullConsumer) {
         let result = PublishMessage::build().payload("42".into()).expected_last_subject_sequence(0);
         if let Ok(stored) = context.send_publish(format!("raw.res.{id}"), result).await {
             drop(stored.await);
-            drop(message.double_ack_with(AckKind::Ack).await);
+            drop(message.ack().await);
         }
     });
     handled.await;
