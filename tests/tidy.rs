@@ -62,7 +62,7 @@ fn dependencies_point_one_way() {
         ("store", &["protocol", "broker", "workflow"]),
         ("telemetry", &[]),
         ("host", &["protocol", "broker", "sandbox", "store", "telemetry"]),
-        ("schedule", &["protocol", "broker", "client", "telemetry"]),
+        ("schedule", &["protocol", "broker", "store", "client", "telemetry"]),
         ("webhook", &["protocol", "broker", "client"]),
         ("workflow", &["protocol"]),
         ("coordinator", &["protocol", "broker", "store", "workflow", "telemetry"]),

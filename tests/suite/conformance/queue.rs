@@ -262,7 +262,11 @@ pub(super) async fn a_visit_takes_what_waits_and_waits_for_nothing(rig: Rig) {
     assert_eq!(soon(visits.take(5)).await.unwrap().len(), 0);
     two[0].lease.finish().await.unwrap();
     two[1].lease.hand_back(Duration::ZERO).await.unwrap();
-    let again = soon(visits.take(5)).await.unwrap();
+    // A server takes note of what is handed back a moment after it was told.
+    let mut again = Vec::new();
+    while again.is_empty() {
+        again = soon(visits.take(5)).await.unwrap();
+    }
     assert_eq!((ids(&again), again[0].count), (vec![2], 2));
     assert_eq!(soon(visits.take(0)).await.unwrap().len(), 0);
 }
