@@ -18,6 +18,7 @@ pub(super) const IN_FLIGHT: usize = 64;
 
 /// The loop that anyone would write on bare NATS: no sandbox, no tasks, the same messages.
 pub(super) struct Raw {
+    name: &'static str,
     client: async_nats::Client,
     context: jetstream::Context,
     next: AtomicUsize,
@@ -25,20 +26,21 @@ pub(super) struct Raw {
 }
 
 impl Raw {
-    /// Makes its streams and its worker.
-    pub(super) async fn start(url: &str) -> Outcomes<Self> {
+    /// Makes its streams and its worker, which waits for the server's word of each ack if those are `confirmed`.
+    pub(super) async fn start(url: &str, confirmed: bool) -> Outcomes<Self> {
         let context = jetstream::new(async_nats::connect(url).await?);
+        let name = name(confirmed);
         let results = stream::Config {
-            name: "RAW_RESULT".to_owned(),
-            subjects: vec!["raw.res.*".to_owned()],
+            name: format!("RAW_RESULT_{name}"),
+            subjects: vec![format!("raw.{name}.res.*")],
             max_messages_per_subject: 1,
             allow_direct: true,
             ..Default::default()
         };
         context.create_stream(results).await?;
         let tasks = stream::Config {
-            name: "RAW_TASK".to_owned(),
-            subjects: vec!["raw.task.*".to_owned()],
+            name: format!("RAW_TASK_{name}"),
+            subjects: vec![format!("raw.{name}.task.*")],
             retention: RetentionPolicy::WorkQueue,
             discard: DiscardPolicy::New,
             discard_new_per_subject: true,
@@ -55,34 +57,38 @@ impl Raw {
         let consumer = tasks.create_consumer(config).await?;
         let worker = jetstream::new(async_nats::connect(url).await?);
         let mut owned = JoinSet::new();
-        owned.spawn(work(worker, tasks.get_consumer(&consumer.cached_info().name).await?));
+        owned.spawn(work(worker, tasks.get_consumer(&consumer.cached_info().name).await?, confirmed));
         let client = async_nats::connect(url).await?;
-        Ok(Self { context: jetstream::new(client.clone()), client, next: AtomicUsize::new(0), _worker: owned })
+        Ok(Self { name, context: jetstream::new(client.clone()), client, next: AtomicUsize::new(0), _worker: owned })
     }
 
     /// One task, until its result is with the caller.
     pub(super) fn call(&self) -> impl Future<Output = Outcomes<()>> + Send + 'static {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let (client, context) = (self.client.clone(), self.context.clone());
+        let (name, client, context) = (self.name, self.client.clone(), self.context.clone());
         async move {
-            let mut heard = client.subscribe(format!("raw.res.{id}")).await?;
-            context.publish(format!("raw.task.{id}"), Bytes::from_static(b"[20,22]")).await?.await?;
+            let mut heard = client.subscribe(format!("raw.{name}.res.{id}")).await?;
+            context.publish(format!("raw.{name}.task.{id}"), Bytes::from_static(b"[20,22]")).await?.await?;
             heard.next().await.ok_or("closed")?;
             Ok(())
         }
     }
 }
 
+const fn name(confirmed: bool) -> &'static str {
+    if confirmed { "confirmed" } else { "plain" }
+}
+
 /// Takes, commits and acknowledges, [`IN_FLIGHT`] at a time.
-async fn work(context: jetstream::Context, consumer: PullConsumer) {
+async fn work(context: jetstream::Context, consumer: PullConsumer, confirmed: bool) {
     let Ok(messages) = consumer.stream().max_messages_per_batch(IN_FLIGHT).messages().await else { return };
     let handled = messages.for_each_concurrent(IN_FLIGHT, |message| async {
         let Ok(message) = message else { return };
         let id = message.subject.rsplit('.').next().unwrap_or_default();
         let result = PublishMessage::build().payload("42".into()).expected_last_subject_sequence(0);
-        if let Ok(stored) = context.send_publish(format!("raw.res.{id}"), result).await {
+        if let Ok(stored) = context.send_publish(format!("raw.{}.res.{id}", name(confirmed)), result).await {
             drop(stored.await);
-            drop(message.ack().await);
+            drop(if confirmed { message.double_ack().await } else { message.ack().await });
         }
     });
     handled.await;

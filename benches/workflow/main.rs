@@ -164,8 +164,12 @@ impl Platform {
         }
         let host = Role::start(&mut lovage(&["host", "--concurrency", SLOTS]))?;
         let coordinator = Role::start(&mut lovage(&["coordinator"]))?;
-        let platform =
-            Self { client: Client::new(nats.broker(), tenant), raw: Raw::start(url).await?, coordinator, _host: host };
+        let platform = Self {
+            client: Client::new(nats.broker(), tenant),
+            raw: Raw::start(url, true).await?,
+            coordinator,
+            _host: host,
+        };
         // Both guests are loaded before anything is timed.
         for _ in 0..20 {
             platform.run(&document(&chord(10))?).await?;

@@ -127,7 +127,7 @@ impl Lane {
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 Found { deliveries: found, pressing } = bands.next(free > 0) => {
                     for delivery in found {
-                        running.spawn(occupy(Arc::clone(&self.shared), delivery));
+                        self.occupy(running, delivery);
                     }
                     if pressing {
                         allowed.recall(deliveries);
@@ -156,7 +156,7 @@ impl Lane {
                 Ok(delivery) => {
                     patience = Patience::default();
                     allowed.count = allowed.count.saturating_sub(1);
-                    running.spawn(occupy(Arc::clone(&self.shared), delivery));
+                    self.occupy(running, delivery);
                 }
                 Err(error) if error.is_transient() => {
                     warn!(%error, "cannot take tasks, trying again");
@@ -168,6 +168,11 @@ impl Lane {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Handles a delivery in a slot of its own. What that takes is large, and in a box it is not moved about.
+    fn occupy(&self, running: &mut JoinSet<()>, delivery: Delivery) {
+        running.spawn(Box::pin(occupy(Arc::clone(&self.shared), delivery)));
     }
 
     /// Gives out free slots: to bands by turns while some are lively, else to plain tasks. How many are free still.
