@@ -135,7 +135,7 @@ impl Line<'_> {
         let report = self.sandbox.invoke(Arc::clone(&self.module), self.guest.invocation(&notes)).await;
         match report.outcome {
             lovage::model::Outcome::Failed(failure) => Err(format!("{}: {failure}", self.guest.name).into()),
-            _ => Ok(()),
+            lovage::model::Outcome::Output(_) | lovage::model::Outcome::Replace(_) => Ok(()),
         }
     }
 

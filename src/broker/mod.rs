@@ -244,6 +244,10 @@ pub trait Lease: Send + Sync {
     /// Finishes the delivery: the message is gone. Returns when the broker has confirmed it.
     async fn finish(&self) -> Result<()>;
 
+    /// Finishes the delivery without waiting for the broker's word. Where it is lost the message is handed out again, so this is
+    /// for those whose outcome is stored.
+    async fn let_go(&self) -> Result<()>;
+
     /// Begins the lease anew.
     async fn extend(&self) -> Result<()>;
 

@@ -5,7 +5,7 @@ const WIDTH: usize = 20;
 
 /// Twenty characters of progress, in brackets.
 pub(super) fn bar(done: u64, of: u64) -> String {
-    let full = done.saturating_mul(WIDTH as u64).checked_div(of);
+    let full = (u128::from(done) * WIDTH as u128).checked_div(u128::from(of));
     let full = full.and_then(|full| usize::try_from(full).ok()).unwrap_or(WIDTH).min(WIDTH);
     format!("[{}{}]", "█".repeat(full), "░".repeat(WIDTH - full))
 }

@@ -10,13 +10,12 @@ use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::catalogue::Loaded;
 use super::commit::{self, Written};
-use super::gate::{Delivered, Start};
+use super::gate::{Close, Delivered, Start};
 use super::running::Work;
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
 use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
-use crate::model::limit::Limit;
 use crate::model::{Failure, Kind, Limits, Mark, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
 use crate::protocol::note::Running;
 use crate::protocol::subject::{TaskSubject, task_anywhere};
@@ -47,13 +46,18 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
             debug!("dropped a delivery of a task that was moved to another queue");
             return finish(lease.as_ref()).await;
         }
-        let lines = match &subject.key {
+        let close = match &subject.key {
             TaskKey::Single(id) => attempt.settle(id, &message.headers, &message.payload).await,
             TaskKey::Step(step) => attempt.settle_step(step, &message.headers, &message.payload).await,
         };
-        finish(lease.as_ref()).await;
-        for limit in lines {
-            shared.desks.turn(&limit).await;
+        match close {
+            Close::Plain => drop(lease.let_go().await),
+            Close::Lines(lines) => {
+                finish(lease.as_ref()).await;
+                for limit in lines {
+                    shared.desks.turn(&limit).await;
+                }
+            }
         }
     };
     let guarded = async {
@@ -140,14 +144,14 @@ impl Attempt<'_> {
         }
     }
 
-    /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
-    async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
+    /// Decides, runs and commits.
+    async fn settle(&self, id: &TaskId, headers: &Headers, payload: &Bytes) -> Close {
         let message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 let failure = Failure::new(Kind::BadInput, rejection.to_string());
                 self.end(id, (self.no_usage(1), 0), End::Failed(failure), (headers, payload)).await;
-                return Vec::new();
+                return Close::Plain;
             }
         };
         let mut seen = Seen {
@@ -168,7 +172,7 @@ impl Attempt<'_> {
         match verdict {
             Verdict::Run => {
                 if let Start::Parked(lines) = self.start(&limits, Delivered { headers, payload }).await {
-                    return lines;
+                    return Close::Lines(lines);
                 }
                 self.run(id, &message, expected).await;
             }

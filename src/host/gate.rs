@@ -29,6 +29,14 @@ pub(super) enum Start {
     Parked(Vec<Limit>),
 }
 
+/// What is to be done for a delivery when all is stored that it came to.
+pub(super) enum Close {
+    /// It is acknowledged. A word that is lost does no harm: it is delivered again, and dropped.
+    Plain,
+    /// It is acknowledged, and when the broker has confirmed that, the lines of these limits are looked after.
+    Lines(Vec<Limit>),
+}
+
 impl Attempt<'_> {
     /// The limits that the task is under, its queue's as the last one.
     pub(super) fn limits(&self, own: &[Limit]) -> Vec<Limit> {
@@ -69,15 +77,18 @@ impl Attempt<'_> {
         Start::Now
     }
 
-    /// The task is over, or is not to run: its places are free. The limits whose lines are to be looked after.
-    pub(super) async fn leave(&self, limits: Vec<Limit>) -> Vec<Limit> {
+    /// The task is over, or is not to run: its places are free.
+    pub(super) async fn leave(&self, limits: Vec<Limit>) -> Close {
+        if limits.is_empty() {
+            return Close::Plain;
+        }
         let mut lines = Vec::new();
         for limit in limits {
             if self.shared.desks.leave(&limit, self.subject).await {
                 lines.push(limit);
             }
         }
-        lines
+        Close::Lines(lines)
     }
 
     /// Stores the task where it waits. Repeating it changes nothing.

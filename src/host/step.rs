@@ -5,11 +5,10 @@ use bytes::Bytes;
 use tracing::{debug, info};
 
 use super::attempt::{Attempt, Ran};
-use super::gate::{Delivered, Start};
+use super::gate::{Close, Delivered, Start};
 use crate::broker::Publish;
 use crate::broker::patience::Patience;
 use crate::model::lifecycle::{DELIVERIES_MAX, Usage};
-use crate::model::limit::Limit;
 use crate::model::step_life::{self, Commit, Look, Seen, StepEnd, StepOutcome, Verdict};
 use crate::model::{Failure, Kind, StepAttempt};
 use crate::protocol::subject::{self, RecordName, RecordSubject};
@@ -18,13 +17,13 @@ use crate::sandbox::{self, Cancel};
 use crate::store::values;
 
 impl Attempt<'_> {
-    /// Decides, runs and commits. The limits whose lines are to be looked after when the delivery is finished.
-    pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) -> Vec<Limit> {
+    /// Decides, runs and commits.
+    pub(super) async fn settle_step(&self, step: &StepAttempt, headers: &Headers, payload: &Bytes) -> Close {
         let mut message = match self.read(headers, payload) {
             Ok(message) => message,
             Err(rejection) => {
                 self.fail_step(step, failed(step, Kind::BadInput, rejection.to_string())).await;
-                return Vec::new();
+                return Close::Plain;
             }
         };
         // The subject is what the broker held unique; a header is what somebody wrote.
@@ -48,7 +47,7 @@ impl Attempt<'_> {
             Verdict::Fail(failure) => self.fail_step(step, failure).await,
             Verdict::Run => {
                 if let Start::Parked(lines) = self.start(&limits, Delivered { headers, payload }).await {
-                    return lines;
+                    return Close::Lines(lines);
                 }
                 let ran = self.invoke(&message, &cancel).await;
                 drop(entry);

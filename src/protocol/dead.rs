@@ -115,6 +115,7 @@ pub fn decode(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lifecycle::About;
     use crate::model::{Kind, Signature};
     use proptest::prelude::*;
 
@@ -147,7 +148,9 @@ mod tests {
         let at = Timestamp::from_millis(5);
         let read = decode("lvg.t.dead.q.x", &letter, &body, at, 4).unwrap();
         assert_eq!((read.id.as_str(), read.queue.as_str(), read.priority.number()), ("x", "q", 9));
-        assert_eq!((read.failure, read.usage, read.died, read.sequence), (failure, usage(), at, 4));
+        let labels = [("a".to_owned(), "1".to_owned())].into();
+        let usage = Usage { about: Some(Box::new(About { labels, ..About::default() })), ..usage() };
+        assert_eq!((read.failure, read.usage, read.died, read.sequence), (failure, usage, at, 4));
         let message = read.message.unwrap();
         assert_eq!((message.attempt, message.signature.task.to_string()), (3, "m@1/t".to_owned()));
     }

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::model::Timestamp;
-use crate::model::webhook::special_range;
+use crate::model::grants::special_range;
 
 /// How long one request may take, from the name to the status: receivers answer at once and work afterwards.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(15);
@@ -109,7 +109,7 @@ impl Post {
         let addresses: Vec<SocketAddr> = found.collect();
         if !self.private
             && let Some((address, range)) =
-                addresses.iter().find_map(|address| Some((address.ip(), special_range(address.ip())?)))
+                addresses.iter().find_map(|address| Some((address.ip(), special_range(address.ip(), &[])?)))
         {
             return Err(Unsent::Private(address, range));
         }

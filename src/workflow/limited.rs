@@ -192,12 +192,12 @@ mod tests {
 
     #[test]
     fn a_key_that_fails_is_named_with_what_it_takes() {
-        let input = json!({"o": {}, "null": null, "long": "x".repeat(1 << 20)});
+        let input = json!({"o": {}, "none": null, "long": "x".repeat(1 << 20)});
         for (key, words) in [
             ("${input.customer}", "customer"),
             ("${input.o}", "a list or an object"),
             ("${[1, 2]}", "a list or an object"),
-            ("${input.null}", "yields null"),
+            ("${input.none}", "yields null"),
             ("${input.long}", "1 to 256 bytes of text, not 1048576"),
             ("${1 / 0}", "limit key of m/t"),
         ] {

@@ -109,6 +109,10 @@ impl Lease for Held {
         self.shared.with(|state, _| state.finish(&self.consumer, &self.message))
     }
 
+    async fn let_go(&self) -> Result<()> {
+        self.finish().await
+    }
+
     async fn extend(&self) -> Result<()> {
         self.shared.with(|state, now| {
             let (group, timers) = state.group_of(&self.consumer)?;

@@ -247,6 +247,10 @@ impl Lease for Held {
         }
     }
 
+    async fn let_go(&self) -> Result<()> {
+        self.link.send(&self.reply, None, None, Bytes::from_static(b"+ACK")).await
+    }
+
     async fn extend(&self) -> Result<()> {
         self.link.send(&self.reply, None, None, Bytes::from_static(b"+WPI")).await
     }

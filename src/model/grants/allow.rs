@@ -82,7 +82,8 @@ impl Allow {
             own.and_then(of).or(of(&self.all)).unwrap_or(&Buckets::All(true)).of(granted)
         };
         let allows = |of: fn(&Allowance) -> Option<bool>| own.and_then(of).or(of(&self.all)).unwrap_or(true);
-        let http = if http.is_empty() || grants.http.is_empty() {
+        // Rules of the tenant stay where the operator has none, so that a guest is told on which side one is missing.
+        let http = if grants.http.is_empty() {
             HttpScope::default()
         } else {
             let networks = own.and_then(|own| own.networks.as_ref()).or(self.all.networks.as_ref());

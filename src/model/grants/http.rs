@@ -12,13 +12,11 @@ mod path;
 mod rule;
 
 pub use host::{Host, InvalidHost};
-pub use network::{InvalidNetwork, Network};
+pub use network::{InvalidNetwork, Network, special_range};
 pub use rule::{HttpRule, InvalidRule};
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
-
-use network::special_range;
 
 /// How a request travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

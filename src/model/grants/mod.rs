@@ -17,6 +17,7 @@ pub use allow::{Allow, Allowance, Buckets};
 pub use grant::{Grant, Refused};
 pub use http::{
     Denied, Host, HttpRequest, HttpRule, HttpScope, InvalidHost, InvalidNetwork, InvalidRule, Network, Scheme,
+    special_range,
 };
 
 use super::{BucketName, ConfigKey, SecretName};

@@ -145,7 +145,7 @@ promises! {
         a_record_is_written_once, a_partition_is_followed_across_tenants, readings_at_once_see_one_order;
     queue: no_more_is_delivered_than_allowed, what_waits_and_what_is_out_is_counted, two_takers_share, a_lease_that_ran_out_is_delivered_again,
         a_purge_of_one_subject_leaves_deliveries_of_others,
-        an_extended_lease_goes_on, what_is_finished_is_gone, what_is_handed_back_comes_after_its_delay,
+        an_extended_lease_goes_on, what_is_finished_is_gone, what_is_let_go_is_gone_when_the_broker_hears_of_it, what_is_handed_back_comes_after_its_delay,
         a_late_taker_gets_what_is_stored, deliveries_out_are_bounded, what_a_closed_taker_had_is_free,
         a_delivery_says_where_it_stands, a_dropped_wait_loses_nothing, many_are_delivered_once_each,
         a_visit_takes_what_waits_and_waits_for_nothing, what_is_recalled_does_not_come,

@@ -1,7 +1,7 @@
 //! Hosts: names and addresses, in one form each, and patterns of them.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// Whom a request is for. An IPv4 address in IPv6 clothes is the IPv4 address.

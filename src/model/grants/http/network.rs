@@ -1,7 +1,7 @@
 //! Ranges of addresses, and those that guests may not reach by themselves.
 
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -105,7 +105,7 @@ impl From<Network> for String {
 /// What is special about an address, so that guests may not reach it; `None` for a public one, and for one in a network of
 /// `open`. An address that carries an IPv4 address has to pass with that one, too.
 #[must_use]
-pub(super) fn special_range(address: IpAddr, open: &[Network]) -> Option<&'static str> {
+pub fn special_range(address: IpAddr, open: &[Network]) -> Option<&'static str> {
     let address = address.to_canonical();
     let range = match address {
         IpAddr::V4(address) => special_v4(address),

@@ -1,3 +1,4 @@
+#![cfg(test)]
 //! Tables of a ledger's decisions, and a small world of tasks that ask, wait, die and leave in any order.
 
 use proptest::prelude::*;

@@ -1,15 +1,20 @@
 //! The loop that anyone would write on bare NATS: no sandbox, no tasks, the same messages.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::{AckPolicy, PullConsumer, pull};
 use async_nats::jetstream::stream::{DiscardPolicy, RetentionPolicy};
-use async_nats::jetstream::{self, AckKind, message::PublishMessage, stream};
+use async_nats::jetstream::{self, message::PublishMessage, stream};
 use bytes::Bytes;
 use futures::StreamExt as _;
 use tokio::task::JoinSet;
 
-use super::{IN_FLIGHT, Outcomes};
+/// What a bench fails with.
+pub(super) type Outcomes<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Tasks that are on their way at a time.
+pub(super) const IN_FLIGHT: usize = 64;
 
 /// The loop that anyone would write on bare NATS: no sandbox, no tasks, the same messages.
 pub(super) struct Raw {
@@ -20,6 +25,7 @@ pub(super) struct Raw {
 }
 
 impl Raw {
+    /// Makes its streams and its worker.
     pub(super) async fn start(url: &str) -> Outcomes<Self> {
         let context = jetstream::new(async_nats::connect(url).await?);
         let results = stream::Config {
@@ -54,6 +60,7 @@ impl Raw {
         Ok(Self { context: jetstream::new(client.clone()), client, next: AtomicUsize::new(0), _worker: owned })
     }
 
+    /// One task, until its result is with the caller.
     pub(super) fn call(&self) -> impl Future<Output = Outcomes<()>> + Send + 'static {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let (client, context) = (self.client.clone(), self.context.clone());
@@ -75,8 +82,34 @@ async fn work(context: jetstream::Context, consumer: PullConsumer) {
         let result = PublishMessage::build().payload("42".into()).expected_last_subject_sequence(0);
         if let Ok(stored) = context.send_publish(format!("raw.res.{id}"), result).await {
             drop(stored.await);
-            drop(message.double_ack_with(AckKind::Ack).await);
+            drop(message.ack().await);
         }
     });
     handled.await;
+}
+
+/// Calls a second of `count` calls, with [`IN_FLIGHT`] callers.
+pub(super) async fn rate<C, F>(count: usize, call: C) -> Outcomes<f64>
+where
+    C: Fn() -> F,
+    F: Future<Output = Outcomes<()>> + Send + 'static,
+{
+    let left = AtomicUsize::new(count);
+    let began = Instant::now();
+    let callers = (0..IN_FLIGHT).map(|_| async {
+        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+            call().await?;
+        }
+        Outcomes::Ok(())
+    });
+    futures::future::try_join_all(callers).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
+    Ok(count as f64 / began.elapsed().as_secs_f64())
+}
+
+/// How long something takes.
+pub(super) async fn timed(call: impl Future<Output = Outcomes<()>>) -> Outcomes<Duration> {
+    let began = Instant::now();
+    call.await?;
+    Ok(began.elapsed())
 }
