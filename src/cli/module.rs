@@ -150,12 +150,8 @@ pub(super) async fn examine_in(
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
     };
-    for (task, declared) in &manifest.fleet {
-        if !tasks.iter().any(|known| known.name == *task) {
-            return Err(Fault::usage(format!("fleet.{task}: the module has no such task")));
-        }
-        limited::check(&format!("{name}/{task}"), declared).map_err(|error| Fault::usage(error.to_string()))?;
-    }
+    let known = |task: &TaskName| tasks.iter().any(|known| known.name == *task);
+    limited::check_all(name.as_str(), &manifest, known).map_err(Fault::usage)?;
     let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
     Ok(Examined { upload, module: code, imports, functions, memory_min_bytes })
 }

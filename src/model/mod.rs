@@ -3,7 +3,9 @@
 //! **Invariant:** nothing here reads a clock, draws a random number, waits or names a broker, a sandbox or a runtime.
 //! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
 
+pub mod call_key;
 pub mod datum;
+pub mod debounce;
 pub mod digest;
 pub mod grants;
 pub mod key;
@@ -20,6 +22,7 @@ pub mod retry;
 pub mod scaling;
 pub mod schedule;
 pub mod signature;
+pub mod singleton;
 pub mod step;
 pub mod step_life;
 pub mod time;

@@ -63,6 +63,12 @@ pub struct Manifest {
     /// Limits across the fleet, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fleet: BTreeMap<TaskName, Declared>,
+    /// Tasks of which one call is under way at a time.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub singleton: BTreeMap<TaskName, super::singleton::Declared>,
+    /// Tasks whose calls are gathered.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub debounce: BTreeMap<TaskName, super::debounce::Declared>,
     /// The program that the command interprets: the last argument of every task, as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,

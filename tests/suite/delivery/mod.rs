@@ -6,6 +6,7 @@ mod batches;
 mod cancel;
 mod chaos;
 mod dead;
+mod debounce;
 mod failures;
 mod limits;
 mod moves;
@@ -14,6 +15,7 @@ mod queues;
 mod races;
 mod rejections;
 mod retries;
+mod singleton;
 mod steps;
 
 use std::time::Duration;
