@@ -8,6 +8,7 @@ mod chaos;
 mod dead;
 mod failures;
 mod limits;
+mod loading;
 mod moves;
 mod once;
 mod queues;
