@@ -13,6 +13,7 @@ pub mod level;
 pub mod lifecycle;
 pub mod limit;
 pub mod limits;
+pub mod metering;
 pub mod module;
 pub mod name;
 pub mod once;
@@ -35,6 +36,7 @@ pub use grants::{Granted, Grants};
 pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
+pub use metering::Metering;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
     BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,

@@ -9,6 +9,7 @@ mod dead;
 mod debounce;
 mod failures;
 mod limits;
+mod loading;
 mod moves;
 mod once;
 mod queues;
