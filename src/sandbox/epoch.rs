@@ -100,7 +100,8 @@ mod tests {
         settings.epoch_interruption(true);
         let engine = Engine::new(&settings).unwrap();
         let ticker = Ticker::begin(engine.clone()).unwrap();
-        let module = wasmtime::Module::new(&engine, r#"(module (func (export "f") (loop $a (br $a))))"#).unwrap();
+        let endless = wat::parse_str(r#"(module (func (export "f") (loop $a (br $a))))"#).unwrap();
+        let module = wasmtime::Module::new(&engine, endless).unwrap();
         let stops = |ticking: Option<Ticking>| {
             let mut store = wasmtime::Store::new(&engine, ());
             store.set_epoch_deadline(3);
