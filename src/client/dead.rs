@@ -108,8 +108,9 @@ impl Client {
             Some(input) => signature.input = Value::Inline(input.clone()),
             None => {
                 if matches!(signature.input, Value::Stored { .. }) {
-                    // It is looked at here: a host would find out too, and the letter would be gone.
-                    self.bytes(&signature.input).await?;
+                    // It is looked at here: a host would find out too, and the letter would be gone. It is stored anew, for the
+                    // letter's copy may be old.
+                    signature.input = Value::Inline(self.bytes(&signature.input).await?);
                 }
             }
         }

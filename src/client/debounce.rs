@@ -183,8 +183,8 @@ impl Client {
         (place, gathered): (&Place, Gathered),
         (subject, expected): (&str, u64),
     ) -> Result<Publish, Error> {
-        let Publish { headers, payload, .. } = self.message(id, signature.clone(), place, true).await?;
-        self.check_due(gathered.due, signature)?;
+        let place = Place { due: Some(gathered.due), ..place.clone() };
+        let Publish { headers, payload, .. } = self.message(id, signature.clone(), &place, true).await?;
         let now = self.broker.clock.now();
         Ok(waiting(subject.to_owned(), headers, payload, (&gathered, now), expected))
     }

@@ -9,7 +9,7 @@ use crate::model::{Mark, ModuleRecord, Queue, Signature, TaskId, Timestamp, Valu
 use crate::protocol::stream::RESULT_TTL;
 use crate::protocol::subject::{self, PRIORITY_DEFAULT, Priority, TaskSubject};
 use crate::protocol::task::TaskMessage;
-use crate::store::values::{self, VALUE_BYTES_MAX};
+use crate::store::values::{self, LARGE_WAIT_MAX, VALUE_BYTES_MAX};
 
 /// Where a task waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,6 +174,10 @@ impl Client {
         signature.input = self.input(signature.input).await?;
         if let Some(due) = place.due {
             self.check_due(due, &signature)?;
+            // A retry may need it a while after it is due.
+            if due.since(self.broker.clock.now()) > RESULT_TTL / 2 {
+                values::keep_long(&self.broker, &self.tenant, &signature.input).await?;
+            }
         }
         let requires = &signature.options.requires;
         self.marks.note(&self.broker, &self.tenant, &place.queue, requires).await?;
@@ -194,7 +198,7 @@ impl Client {
     }
 
     /// Refuses what would be due after it is over, or beyond what is kept for it.
-    pub(super) fn check_due(&self, due: Timestamp, signature: &Signature) -> Result<(), Error> {
+    fn check_due(&self, due: Timestamp, signature: &Signature) -> Result<(), Error> {
         let wait = due.since(self.broker.clock.now());
         if wait > DURATION_MAX {
             return Err(Error::Refused(format!("it would be due at {due}, in more than a year")));
@@ -202,9 +206,9 @@ impl Client {
         if signature.options.expires.is_some_and(|expires| expires <= due) {
             return Err(Error::Refused(format!("it would have expired when it is due, at {due}")));
         }
-        if matches!(signature.input, Value::Stored { .. }) && wait > RESULT_TTL {
+        if matches!(signature.input, Value::Stored { .. }) && wait > LARGE_WAIT_MAX {
             return Err(Error::Refused(
-                "an input of this size is kept for two days: it takes a delay of a day at most".to_owned(),
+                "an input of this size is kept for two weeks: it takes a delay of two weeks at most".to_owned(),
             ));
         }
         Ok(())

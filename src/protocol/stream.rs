@@ -324,6 +324,8 @@ pub enum Bucket {
     Modules,
     /// Inputs and outputs above the inline limit, named by tenant and digest.
     Values,
+    /// Inputs above the inline limit of tasks that wait for days and of dead letters, named by tenant and digest.
+    LongValues,
     /// The documents of flows, named by tenant and digest.
     Flows,
     /// Values of runs above the inline limit, named by tenant, run and digest: they live as long as their run.
@@ -334,7 +336,8 @@ pub enum Bucket {
 
 impl Bucket {
     /// The buckets of an installation.
-    pub const ALL: [Self; 5] = [Self::Modules, Self::Values, Self::Flows, Self::RunValues, Self::Blobs];
+    pub const ALL: [Self; 6] =
+        [Self::Modules, Self::Values, Self::LongValues, Self::Flows, Self::RunValues, Self::Blobs];
 
     /// The broker's name of the bucket.
     #[must_use]
@@ -342,6 +345,7 @@ impl Bucket {
         match self {
             Self::Modules => "lvg-modules",
             Self::Values => "lvg-values",
+            Self::LongValues => "lvg-long-values",
             Self::Flows => "lvg-flows",
             Self::RunValues => "lvg-run-values",
             Self::Blobs => "lvg-blobs",
@@ -354,6 +358,8 @@ impl Bucket {
         match self {
             Self::Modules | Self::Flows | Self::RunValues | Self::Blobs => None,
             Self::Values => Some(RESULT_TTL * 2),
+            // A reference may be made for two days, then wait as long as a dead letter, and be read for two more.
+            Self::LongValues => Some(DEAD_AGE_MAX + RESULT_TTL * 4),
         }
     }
 }

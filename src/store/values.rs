@@ -1,6 +1,7 @@
 //! Values above the inline limit: stored once in the object store, under their digest, without the task noticing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -11,7 +12,7 @@ use crate::broker::{Broker, Error};
 pub use crate::model::outcome::VALUE_BYTES_MAX;
 use crate::model::outcome::VALUE_INLINE_MAX;
 use crate::model::{Datum, Digest, Failure, Kind, RunId, Tenant, Value};
-use crate::protocol::stream::{Bucket, RESULT_TTL};
+use crate::protocol::stream::{Bucket, DEAD_AGE_MAX, RESULT_TTL};
 
 /// Parts of one input that are loaded at a time: enough to hide the broker's distance.
 const PARTS_AT_ONCE: usize = 8;
@@ -21,12 +22,13 @@ const PARTS_AT_ONCE: usize = 8;
 pub struct Shelf<'a> {
     tenant: &'a Tenant,
     run: Option<&'a RunId>,
+    bucket: Bucket,
 }
 
 /// Where the values of single tasks are kept, for two days.
 impl<'a> From<&'a Tenant> for Shelf<'a> {
     fn from(tenant: &'a Tenant) -> Self {
-        Self { tenant, run: None }
+        Self { tenant, run: None, bucket: Bucket::Values }
     }
 }
 
@@ -34,19 +36,17 @@ impl<'a> Shelf<'a> {
     /// Where the values of a run are kept, for as long as the run.
     #[must_use]
     pub const fn of_run(tenant: &'a Tenant, run: &'a RunId) -> Self {
-        Self { tenant, run: Some(run) }
+        Self { tenant, run: Some(run), bucket: Bucket::RunValues }
     }
 
-    const fn bucket(self) -> Bucket {
-        match self.run {
-            Some(_) => Bucket::RunValues,
-            None => Bucket::Values,
-        }
+    /// Where inputs are kept for as long as a dead letter: those of letters, and of tasks that wait for days.
+    const fn long(tenant: &'a Tenant) -> Self {
+        Self { tenant, run: None, bucket: Bucket::LongValues }
     }
 
     /// What the object of a value is called.
     pub(super) fn name(self, digest: &Digest) -> String {
-        let Self { tenant, run } = self;
+        let Self { tenant, run, .. } = self;
         match run {
             Some(run) => format!("{tenant}/{run}/{}", digest.hex()),
             None => format!("{tenant}/{}", digest.hex()),
@@ -56,10 +56,31 @@ impl<'a> Shelf<'a> {
     /// How long ago an object may have been stored that a new reference to it can rely on. One that expires does so at twice a
     /// result's age: one that is younger than a result outlives every result that will refer to it.
     const fn reliable_for(self) -> Option<std::time::Duration> {
-        match self.run {
-            Some(_) => None,
-            None => Some(RESULT_TTL),
+        match (self.run, self.bucket) {
+            (Some(_), _) => None,
+            (None, Bucket::LongValues) => Some(RESULT_TTL.saturating_mul(2)),
+            (None, _) => Some(RESULT_TTL),
         }
+    }
+}
+
+/// How long a task may wait whose input is above the inline limit: as long as a dead letter.
+pub const LARGE_WAIT_MAX: Duration = DEAD_AGE_MAX;
+
+/// Keeps a copy of an input for as long as a dead letter, whoever refers to it. One that is gone stays gone.
+///
+/// # Errors
+/// What the object store fails with.
+pub async fn keep_long(broker: &Broker, tenant: &Tenant, value: &Value) -> Result<(), Error> {
+    let Value::Stored { digest, size } = value else { return Ok(()) };
+    let shelf = Shelf::long(tenant);
+    if is_there(broker, shelf, digest, *size).await? {
+        return Ok(());
+    }
+    match get(broker, tenant, value).await {
+        Ok(bytes) => store(broker, shelf, &bytes).await.map(drop),
+        Err(Missing::Broker(error)) => Err(error),
+        Err(Missing::Gone { .. } | Missing::TooLarge(_)) => Ok(()),
     }
 }
 
@@ -79,14 +100,14 @@ pub async fn put(broker: &Broker, shelf: impl Into<Shelf<'_>>, bytes: Bytes) -> 
 pub(super) async fn store(broker: &Broker, shelf: Shelf<'_>, bytes: &Bytes) -> Result<(Digest, u64), Error> {
     let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
     if !is_there(broker, shelf, &digest, size).await? {
-        broker.objects.put(shelf.bucket(), &shelf.name(&digest), &mut bytes.as_ref()).await?;
+        broker.objects.put(shelf.bucket, &shelf.name(&digest), &mut bytes.as_ref()).await?;
     }
     Ok((digest, size))
 }
 
 /// Whether a value is there, and will be for as long as a new reference to it.
 pub(super) async fn is_there(broker: &Broker, shelf: Shelf<'_>, digest: &Digest, size: u64) -> Result<bool, Error> {
-    let known = broker.objects.info(shelf.bucket(), &shelf.name(digest)).await?;
+    let known = broker.objects.info(shelf.bucket, &shelf.name(digest)).await?;
     let young = |time| shelf.reliable_for().is_none_or(|age| broker.clock.now().since(time) < age);
     Ok(known.is_some_and(|info| info.size == size && young(info.time)))
 }
@@ -107,7 +128,7 @@ pub(crate) async fn keep(broker: &Broker, shelf: impl Into<Shelf<'_>>, bytes: By
 pub enum Missing {
     /// It is not in the object store, or its bytes are not those of its digest.
     #[error(
-        "the value {digest} of {size} bytes is not in the object store (values are kept for two days, those of a run as long as the run)"
+        "the value {digest} of {size} bytes is not in the object store (values are kept for two days, inputs of dead letters and of tasks that wait for two weeks, those of a run as long as the run)"
     )]
     Gone {
         /// What was referred to.
@@ -136,9 +157,12 @@ pub async fn get(broker: &Broker, shelf: impl Into<Shelf<'_>>, value: &Value) ->
     if size > VALUE_BYTES_MAX {
         return Err(Missing::TooLarge(size));
     }
-    let Some(reader) = broker.objects.open(shelf.bucket(), &shelf.name(&digest)).await? else {
-        return Err(Missing::Gone { digest, size });
-    };
+    let mut found = broker.objects.open(shelf.bucket, &shelf.name(&digest)).await?;
+    if found.is_none() && shelf.bucket == Bucket::Values {
+        let long = Shelf::long(shelf.tenant);
+        found = broker.objects.open(long.bucket, &long.name(&digest)).await?;
+    }
+    let Some(reader) = found else { return Err(Missing::Gone { digest, size }) };
     let mut bytes = Vec::new();
     let read = reader.take(size.saturating_add(1)).read_to_end(&mut bytes).await;
     read.map_err(|error| Error::Unavailable(error.to_string()))?;
@@ -176,8 +200,6 @@ pub(crate) async fn put_together(broker: &Broker, shelf: Shelf<'_>, input: &Datu
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::broker::memory::Memory;
 
@@ -277,5 +299,26 @@ mod tests {
         let huge = Datum::array([&part, &Datum::stored(Digest::of(b"huge"), VALUE_BYTES_MAX)]);
         let failure = put_together(&broker, shelf, &huge).await.unwrap_err();
         assert!(failure.kind == Kind::BadInput && failure.message.contains("more than the"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_input_is_kept_for_as_long_as_a_letter_and_read_from_either_shelf() {
+        let (broker, tenant) = (Memory::new().broker(), Tenant::default_tenant());
+        let value = put(&broker, &tenant, many(200_000)).await.unwrap();
+        let other = put(&broker, &tenant, many(300_000)).await.unwrap();
+        keep_long(&broker, &tenant, &value).await.unwrap();
+        keep_long(&broker, &tenant, &Value::Inline(Bytes::new())).await.unwrap();
+        tokio::time::advance(RESULT_TTL * 3).await;
+        keep_long(&broker, &tenant, &other).await.unwrap();
+        assert!(matches!(get(&broker, &tenant, &other).await, Err(Missing::Gone { .. })), "it was gone before");
+        assert_eq!(get(&broker, &tenant, &value).await.unwrap(), many(200_000));
+        tokio::time::advance(LARGE_WAIT_MAX).await;
+        assert_eq!(get(&broker, &tenant, &value).await.unwrap(), many(200_000));
+        // What is old is kept anew, from the copy itself.
+        keep_long(&broker, &tenant, &value).await.unwrap();
+        tokio::time::advance(LARGE_WAIT_MAX + RESULT_TTL).await;
+        assert_eq!(get(&broker, &tenant, &value).await.unwrap(), many(200_000));
+        tokio::time::advance(RESULT_TTL * 4).await;
+        assert!(get(&broker, &tenant, &value).await.is_err());
     }
 }

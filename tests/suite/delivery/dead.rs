@@ -1,8 +1,10 @@
 //! Dead letters: what is kept of tasks that have failed for good, and what is sent again.
 
+use std::time::Duration;
+
 use futures::TryStreamExt as _;
 use lovage::broker::Error as BrokerError;
-use lovage::client::{Edit, Error, LetterFilter, REPLAY_LABEL};
+use lovage::client::{Edit, Error, LetterFilter, Place, REPLAY_LABEL};
 use lovage::model::lifecycle::{End, State};
 use lovage::model::{Kind, Policy, Signature, TaskId};
 use lovage::protocol::dead::Letter;
@@ -113,4 +115,31 @@ async fn what_cannot_be_sent_again_says_why_and_is_kept() {
     assert!(error.contains("cannot be sent again: Lovage-Task"), "{error}");
     assert!(rig.client.letter(&stranger).await.is_ok());
     assert!(matches!(rig.client.letter(&"nobody".parse().unwrap()).await, Err(Error::LetterNotFound(_))));
+}
+
+#[tokio::test]
+async fn a_large_input_is_kept_as_long_as_its_letter_or_its_delay() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let (rig, host) = Rig::with_host().await;
+    let kind = |kind: &str| format!(r#"{{"kind":"{kind}","message":"{}"}}"#, "x".repeat(200_000));
+    let id = rig.submit(call("fail", &kind("permanent"))).await;
+    letter(&rig, &id).await;
+    rig.until_idle().await;
+    let due = |days: u32| Some(rig.broker.clock.now().after(DAY * days));
+    let delayed = |days| (call("echo", &kind("delayed")), Place { due: due(days), ..Place::default() });
+    let (signature, place) = delayed(13);
+    let waits = rig.client.submit(signature, &place).await.unwrap();
+    let (signature, place) = delayed(15);
+    let error = rig.client.submit(signature, &place).await.unwrap_err().to_string();
+    assert!(error.contains("a delay of two weeks at most"), "{error}");
+    host.stop().await;
+    tokio::time::pause();
+    tokio::time::advance(DAY * 13 + Duration::from_secs(60)).await;
+    tokio::time::resume();
+    let _host = rig.host("host-2").await;
+    let letter = letter(&rig, &id).await;
+    let new = rig.client.replay(&letter, &Edit::default()).await.unwrap();
+    let End::Failed(failure) = rig.wait(&new).await.end else { panic!("it fails again") };
+    assert_eq!(failure.kind, Kind::Refused, "{failure:?}");
+    assert!(matches!(rig.wait(&waits).await.end, End::Succeeded(_)));
 }

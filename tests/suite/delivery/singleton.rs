@@ -236,7 +236,7 @@ async fn what_needs_a_task_of_its_own_takes_no_singleton() {
     assert!(
         rig.broker
             .streams
-            .last(&task_anywhere(&Tenant::default_tenant(), &"mine".parse::<TaskId>().unwrap()))
+            .last(&task_anywhere(&Tenant::default_tenant(), "mine".parse::<TaskId>().unwrap()))
             .await
             .unwrap()
             .is_none()
