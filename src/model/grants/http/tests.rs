@@ -1,3 +1,4 @@
+#![cfg(test)]
 //! Tables of rules, requests and addresses.
 
 use proptest::prelude::*;
