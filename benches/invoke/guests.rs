@@ -23,7 +23,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    fn new(name: &str, upload: &[u8], of: &str, input: &'static str) -> Outcomes<Self> {
+    pub(crate) fn new(name: &str, upload: &[u8], of: &str, input: &'static str) -> Outcomes<Self> {
         let inspection = inspect(upload)?;
         let wasm = match inspection.stored {
             Cow::Borrowed(bytes) => Bytes::copy_from_slice(bytes),

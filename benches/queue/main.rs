@@ -1,32 +1,29 @@
 //! The queue cycle against a raw NATS loop of the same shape and durability, in one run.
 //!
 //! `cargo bench --bench queue`, or one side alone for a profiler: `-- raw` or `-- lovage`. Further scenarios, each against the plain
-//! cycle in the same run: `-- prioritised`, `-- delayed`, `-- retried`; and `-- late`, how late delayed tasks are while 100,000 wait.
+//! cycle in the same run: `-- prioritised`, `-- keyed`, `-- delayed`, `-- retried`; and `-- late`, how late delayed tasks are while 100,000 wait.
 //!
 //! Both cycles: publish with acknowledgement, pull, commit the result with "expected last sequence
-//! 0" and acknowledgement, ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that.
+//! 0" and acknowledgement, ack, caller told by the commit itself. Lovage runs a fresh sandbox for each task beside that. The raw loop
+//! acks twice, so that nothing is delivered again; Lovage acks once, since a host drops what its record says is over. A raw loop
+//! that acks once as well stands beside them.
 //! Rounds of both alternate, since machines are noisy; the median of each is compared.
 
 mod platform;
+#[path = "../common/raw.rs"]
 mod raw;
 mod scenario;
 
-use std::error::Error;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use lovage::broker::nats::server::{Places, Plan, Server, find};
 use platform::Lovage;
-use raw::Raw;
-
-type Outcomes<T> = Result<T, Box<dyn Error + Send + Sync>>;
+use raw::{IN_FLIGHT, Outcomes, Raw, rate, timed};
 
 /// That of the program, for both sides.
 #[global_allocator]
 static HEAP: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const IN_FLIGHT: usize = 64;
 const TASKS: usize = 10_000;
 const SEQUENTIAL: usize = 2_000;
 const ROUNDS: usize = 5;
@@ -46,19 +43,21 @@ async fn main() -> Outcomes<()> {
         server.stop().await;
         return Ok(());
     }
-    let raw = Raw::start(&server.url()).await?;
+    let (raw, once) = (Raw::start(&server.url(), true).await?, Raw::start(&server.url(), false).await?);
     let wants = |side: &str| alone.as_deref().is_none_or(|alone| alone == side);
-    let (mut raw_rates, mut rates) = (Vec::new(), Vec::new());
+    let (mut raw_rates, mut once_rates, mut rates) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         if wants("raw") {
-            raw_rates.push(rate(|| raw.call()).await?);
+            raw_rates.push(rate(TASKS, || raw.call()).await?);
+            once_rates.push(rate(TASKS, || once.call()).await?);
         }
         if wants("lovage") {
-            rates.push(rate(|| lovage.call()).await?);
+            rates.push(rate(TASKS, || lovage.call()).await?);
         }
     }
-    let (raw_rate, rate) = (median(&mut raw_rates), median(&mut rates));
+    let (raw_rate, once_rate, rate) = (median(&mut raw_rates), median(&mut once_rates), median(&mut rates));
     println!("cycle, tasks/s    raw {raw_rate:>8.0}   lovage {rate:>8.0}   ratio {:.2}", rate / raw_rate);
+    println!("  against a raw loop that waits for no word of its ack, {once_rate:.0} tasks/s: {:.2}", rate / once_rate);
     let (mut raw_times, mut times) = (Vec::new(), Vec::new());
     for _ in 0..SEQUENTIAL / 100 {
         for _ in 0..if wants("raw") { 100 } else { 0 } {
@@ -76,31 +75,6 @@ async fn main() -> Outcomes<()> {
     lovage.stop.cancel();
     server.stop().await;
     Ok(())
-}
-
-/// Calls a second, with [`IN_FLIGHT`] callers.
-async fn rate<C, F>(call: C) -> Outcomes<f64>
-where
-    C: Fn() -> F,
-    F: Future<Output = Outcomes<()>> + Send + 'static,
-{
-    let left = AtomicUsize::new(TASKS);
-    let began = Instant::now();
-    let callers = (0..IN_FLIGHT).map(|_| async {
-        while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            call().await?;
-        }
-        Ok::<(), Box<dyn Error + Send + Sync>>(())
-    });
-    futures::future::try_join_all(callers).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a count of thousands")]
-    Ok(TASKS as f64 / began.elapsed().as_secs_f64())
-}
-
-async fn timed(call: impl Future<Output = Outcomes<()>>) -> Outcomes<Duration> {
-    let began = Instant::now();
-    call.await?;
-    Ok(began.elapsed())
 }
 
 fn median(values: &mut [f64]) -> f64 {

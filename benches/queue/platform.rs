@@ -16,7 +16,7 @@ use lovage::telemetry::Metrics;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::{IN_FLIGHT, Outcomes};
+use super::raw::{IN_FLIGHT, Outcomes};
 
 /// The same through Lovage: a host in this process, each task in a fresh sandbox.
 pub(super) struct Lovage {

@@ -6,11 +6,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use futures::StreamExt as _;
 use lovage::client::Place;
+use lovage::model::limit::{Limit, Rule};
 use lovage::model::{Signature, Timestamp};
 use lovage::protocol::subject::Priority;
 
 use super::platform::{Lovage, add};
-use super::{IN_FLIGHT, Outcomes, ROUNDS, median, rate};
+use super::raw::{IN_FLIGHT, Outcomes, rate};
+use super::{ROUNDS, TASKS, median};
 
 /// Delayed tasks that wait at a time, and the time over which they are due.
 const WAITING: usize = 100_000;
@@ -22,11 +24,16 @@ const AHEAD: Duration = Duration::from_secs(60);
 /// Tasks of a round whose tasks wait for the broker's timers: these fire at most four times a second.
 const TIMED: usize = 20_000;
 
+/// Limit keys of keyed tasks.
+const KEYS: u64 = 8;
+
 /// What is measured.
 #[derive(Clone, Copy)]
 pub(super) enum Scenario {
     /// All priorities, mixed.
     Prioritised,
+    /// Tasks with one of [`KEYS`] limit keys, under a concurrency across the fleet that they do not reach.
+    Keyed,
     /// Tasks that are due at once, through the broker's schedules.
     Delayed,
     /// Tasks whose first attempt fails.
@@ -39,6 +46,7 @@ pub(super) enum Scenario {
 pub(super) fn named(name: &str) -> Option<Scenario> {
     match name {
         "prioritised" => Some(Scenario::Prioritised),
+        "keyed" => Some(Scenario::Keyed),
         "delayed" => Some(Scenario::Delayed),
         "retried" => Some(Scenario::Retried),
         "late" => Some(Scenario::Late),
@@ -56,13 +64,18 @@ impl Scenario {
                     let priority = u8::try_from(next.fetch_add(1, Ordering::Relaxed) % 10).unwrap_or(5);
                     lovage.call_with(add(), Place { priority: priority_of(priority), ..Place::default() })
                 };
-                let (mut plain, mut others) = (Vec::new(), Vec::new());
-                for _ in 0..ROUNDS {
-                    plain.push(rate(|| lovage.call()).await?);
-                    others.push(rate(call).await?);
-                }
-                told("prioritised", &mut plain, &mut others);
-                Ok(())
+                called("prioritised", lovage, call).await
+            }
+            Self::Keyed => {
+                let next = AtomicU64::new(0);
+                let call = || {
+                    let key = format!("customer-{}", next.fetch_add(1, Ordering::Relaxed) % KEYS);
+                    let rule = Rule { concurrency: Some(1_000), ..Rule::default() };
+                    let mut signature = add();
+                    signature.options.fleet = Limit::of_key(&key, rule).into_iter().collect();
+                    lovage.call_with(signature, Place::default())
+                };
+                called("keyed", lovage, call).await
             }
             Self::Delayed => {
                 let delayed = || async {
@@ -89,6 +102,21 @@ impl Scenario {
     }
 }
 
+/// Tasks that are called, as plain ones are.
+async fn called<F, Fut>(name: &str, lovage: &Lovage, call: F) -> Outcomes<()>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Outcomes<()>> + Send + 'static,
+{
+    let (mut plain, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        plain.push(rate(TASKS, || lovage.call()).await?);
+        others.push(rate(TASKS, &call).await?);
+    }
+    told(name, &mut plain, &mut others);
+    Ok(())
+}
+
 /// Tasks that wait for a timer, all at once: what counts is how many are done in a second, not how long one waits.
 async fn timed<F, Fut>(name: &str, lovage: &Lovage, make: F) -> Outcomes<()>
 where
@@ -97,7 +125,7 @@ where
 {
     let (mut plain, mut others) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        plain.push(rate(|| lovage.call()).await?);
+        plain.push(rate(TASKS, || lovage.call()).await?);
         let mut ended = results(lovage).await?;
         let began = Instant::now();
         let submits = futures::stream::iter(0..TIMED).map(|_| async {

@@ -12,6 +12,7 @@ use super::submit::How;
 use super::{Connect, Fault, Listing, output};
 use crate::client::{BATCH_BYTES_MAX, BadLines, Client};
 use crate::model::lifecycle::State;
+use crate::model::signature::Options;
 use crate::model::{Failure, Kind, RunId, TaskRef};
 use crate::protocol::batch::Defaults;
 use crate::protocol::note::printable;
@@ -137,7 +138,7 @@ pub(super) async fn send(
     let now = client.broker().clock.now();
     let defaults = Defaults {
         task,
-        options: how.options.options()?,
+        options: Options { debounce: how.debounce.debounce()?, ..how.options.options()? },
         expires: how.options.expires,
         queue: Some(how.options.queue.clone()),
         priority: Some(how.options.priority),

@@ -117,6 +117,7 @@ impl From<client::Error> for Fault {
             | Error::Unfit(_)
             | Error::LetterNotFound(_)
             | Error::BatchNotFound(_)
+            | Error::UnderWay(_)
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
             | Error::Refused(_) => usage,

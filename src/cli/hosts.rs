@@ -11,7 +11,7 @@ use crate::client::{Client, Error};
 use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Timestamp};
-use crate::protocol::host::{Capacity, Done, HostDetail, HostRecord, HostTask};
+use crate::protocol::host::{Capacity, Done, HostDetail, HostLoading, HostRecord, HostTask};
 
 /// See and drain hosts.
 #[derive(Subcommand)]
@@ -188,14 +188,16 @@ fn whole_detail(detail: &HostDetail, now: Timestamp) -> Json {
             "since": task.since.to_string(), "memory_bytes": task.memory_bytes,
         })
     };
+    let loading = |HostLoading { module, version, size, since, tasks }: &HostLoading| json!({"module": module, "version": version, "size": size, "since": since.to_string(), "tasks": tasks});
     let tasks: Vec<Json> = detail.tasks.iter().map(task).collect();
     json!({
-        "host": whole(&detail.host, now), "tasks": tasks, "tasks_left_out": detail.tasks_left_out, "done": detail.done,
+        "host": whole(&detail.host, now), "tasks": tasks, "tasks_left_out": detail.tasks_left_out,
+        "loading": detail.loading.iter().map(loading).collect::<Vec<_>>(), "done": detail.done,
         "capacity": detail.capacity,
     })
 }
 
-fn lines(HostDetail { host, done, capacity, .. }: &HostDetail, now: Timestamp) -> Vec<String> {
+fn lines(HostDetail { host, loading, done, capacity, .. }: &HostDetail, now: Timestamp) -> Vec<String> {
     let Capacity { slots_free, cores, task_memory_bytes_max, attempt_timeout_ms_max, hot_modules, hot_bytes } =
         capacity;
     let mut lines = vec![
@@ -220,6 +222,13 @@ fn lines(HostDetail { host, done, capacity, .. }: &HostDetail, now: Timestamp) -
         ),
         format!("{hot_modules} modules loaded, {} of machine code", output::size(*hot_bytes)),
     ];
+    for HostLoading { module, version, size, since, tasks } in loading {
+        let since = format_duration(Duration::from_secs(now.since(*since).as_secs()));
+        lines.push(format!(
+            "compiling {module}@{version}, {}, for {since}: {tasks} tasks wait for it",
+            output::size(*size)
+        ));
+    }
     for (queue, Done { attempts, failed, busy_us, last_failure, .. }) in done {
         let busy = format_duration(Duration::from_millis(busy_us / 1_000));
         let last = if last_failure.is_empty() { String::new() } else { format!(", the last by {last_failure}") };

@@ -11,7 +11,7 @@ use super::module::{Added, Examined, contract_name, examine_in, print_tasks};
 use super::{Fault, input, output, sandbox as own};
 use crate::broker::{Clock as _, SystemClock};
 use crate::model::grants::Grants;
-use crate::model::{Digest, Failure, Granted, Limits, Outcome, TaskName, Tenant};
+use crate::model::{Digest, Failure, Granted, Limits, Metering, Outcome, TaskName, Tenant};
 use crate::protocol::note::printable;
 use crate::sandbox::{Attempt, Cancel, Compilation, Invocation, Note, Reach, Report, Sandbox};
 
@@ -131,21 +131,23 @@ fn print_json(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
     let mut found = json!({
         "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "grants": grants(imports),
         "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
-        "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
+        "metering": upload.manifest.metering, "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
     });
     if let (Some(object), Some(compilation)) = (found.as_object_mut(), module.compilation()) {
         object.insert("compilation".to_owned(), json!(compilation));
     }
     if let (Some(object), Some(run)) = (found.as_object_mut(), run) {
-        object.insert("run".to_owned(), run_as_json(run));
+        object.insert("run".to_owned(), run_as_json(run, upload.manifest.metering));
     }
     output::json(&found)
 }
 
-fn run_as_json(run: &Report) -> Value {
+fn run_as_json(run: &Report, metering: Metering) -> Value {
+    // None is counted, which is not the same as none used.
+    let fuel_used = metering.is_fuel().then_some(run.fuel_used);
     let failure: Option<&Failure> = if let Outcome::Failed(failure) = &run.outcome { Some(failure) } else { None };
     json!({
-        "fuel_used": run.fuel_used, "memory_peak_bytes": run.memory_peak_bytes,
+        "fuel_used": fuel_used, "memory_peak_bytes": run.memory_peak_bytes,
         "duration_us": u64::try_from(run.duration.as_micros()).unwrap_or(u64::MAX), "failure": failure,
     })
 }
@@ -161,27 +163,29 @@ fn print_text(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
         output::line(&format!("compiled   {}", compiled(&compilation)))?;
     }
     if let Some(run) = run {
-        output::line(&format!("run        {}", ran(run)))?;
+        output::line(&format!("run        {}", ran(run, upload.manifest.metering)))?;
     }
     output::line(&format!("imports    {}", list(&imports.iter().map(String::as_str).collect::<Vec<_>>())))?;
     output::line(&format!("grants     {}", list(&grants(imports))))?;
     print_tasks(&upload.tasks)
 }
 
-fn compiled(compilation: &Compilation) -> String {
+/// What a compilation took, for people.
+pub(super) fn compiled(compilation: &Compilation) -> String {
     let Compilation { duration_ms, memory_peak_bytes, artifact_bytes } = compilation;
     let memory = memory_peak_bytes.map(|bytes| format!(", {} of memory", output::size(bytes))).unwrap_or_default();
     format!("in {duration_ms} ms{memory}, to {} of machine code", output::size(*artifact_bytes))
 }
 
-fn ran(run: &Report) -> String {
+fn ran(run: &Report, metering: Metering) -> String {
     let how = match &run.outcome {
         Outcome::Output(output) => format!("returned {}", output::size(output.len() as u64)),
         Outcome::Replace(_) => "returned a flow".to_owned(),
         Outcome::Failed(failure) => format!("failed: {}", printable(&failure.to_string())),
     };
     let millis = run.duration.as_secs_f64() * 1_000.0;
-    format!("{how}; {} fuel, {} of memory, {millis:.1} ms", run.fuel_used, output::size(run.memory_peak_bytes))
+    let fuel = if metering.is_fuel() { format!("{} fuel, ", run.fuel_used) } else { String::new() };
+    format!("{how}; {fuel}{} of memory, {millis:.1} ms", output::size(run.memory_peak_bytes))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ const SHOWN: usize = 20;
 /// The options that make a rule.
 #[derive(Args, Clone, Copy)]
 pub(super) struct RuleArgs {
-    /// How many start in a time, over all hosts: 10/s, 600/h, with s, m, h or d.
+    /// How many start in a time, over all hosts: 10/s, 600/h, with s, m, h or d. The others wait (elsewhere called throttle).
     #[arg(long, value_name = "N/UNIT")]
     rate: Option<Rate>,
 

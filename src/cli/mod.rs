@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod fault;
 mod flow;
+mod gather;
 mod host;
 mod hosts;
 mod input;

@@ -140,22 +140,20 @@ pub(super) async fn examine_in(
     let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
     let given = manifest.is_some();
     let manifest = manifest.unwrap_or_default();
-    let code = compile(sandbox, &stored).await?;
+    let code = compile(&sandbox.metered_by(manifest.metering), &stored).await?;
     let tasks = match contract {
         Contract::Task | Contract::Typed
             if given && (!manifest.tasks.is_empty() || manifest.args.is_some() || manifest.script.is_some()) =>
         {
-            return Err(Fault::usage("the module names its tasks itself: its manifest takes limits and grants only"));
+            return Err(Fault::usage(
+                "the module names its tasks itself: its manifest takes limits, metering and grants only",
+            ));
         }
         Contract::Task | Contract::Typed => sandbox.describe(&code).await?,
         Contract::Command | Contract::CommandComponent => command_tasks(&manifest),
     };
-    for (task, declared) in &manifest.fleet {
-        if !tasks.iter().any(|known| known.name == *task) {
-            return Err(Fault::usage(format!("fleet.{task}: the module has no such task")));
-        }
-        limited::check(&format!("{name}/{task}"), declared).map_err(|error| Fault::usage(error.to_string()))?;
-    }
+    let known = |task: &TaskName| tasks.iter().any(|known| known.name == *task);
+    limited::check_all(name.as_str(), &manifest, known).map_err(Fault::usage)?;
     let upload = Upload { name, version, bytes: stored, source_digest, contract, tasks, manifest };
     Ok(Examined { upload, module: code, imports, functions, memory_min_bytes })
 }
@@ -202,7 +200,7 @@ fn command_tasks(manifest: &Manifest) -> Vec<TaskDescription> {
 /// What is added to a command module when it is used.
 #[derive(Args)]
 pub(super) struct Added {
-    /// Further tasks, arguments and limits of a command module, as TOML.
+    /// Further tasks and arguments of a command module, and limits, metering and grants of any, as TOML.
     #[arg(long, value_name = "FILE.toml")]
     manifest: Option<PathBuf>,
 
@@ -289,7 +287,15 @@ impl Push {
                 missing.join(", ")
             );
         }
-        eprintln!("{}@{}  {}  tasks: {}", record.name, record.version, output::size(record.size), tasks.join(", "));
+        let compiled = examined.module.compilation();
+        let compiled = compiled.map(|it| format!("  compiled {}", super::inspect::compiled(&it))).unwrap_or_default();
+        eprintln!(
+            "{}@{}  {}  tasks: {}{compiled}",
+            record.name,
+            record.version,
+            output::size(record.size),
+            tasks.join(", ")
+        );
         output::line(&format!("{}@{}", record.name, record.version))
     }
 }
@@ -337,6 +343,9 @@ impl Named {
         output::line(&format!("size      {}", output::size(record.size)))?;
         output::line(&format!("digest    {}", record.digest))?;
         output::line(&format!("pushed    {}", record.pushed_at))?;
+        if !record.manifest.metering.is_fuel() {
+            output::line(&format!("metering  {}", record.manifest.metering.as_str()))?;
+        }
         for grant in record.manifest.grants.iter() {
             output::line(&format!("grant     {}", printable(&grant.to_string())))?;
         }

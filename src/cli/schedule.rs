@@ -277,8 +277,7 @@ fn preview(rules: &Rules, zone: &str, from: Timestamp) -> Result<(), Fault> {
     let course = Course { calendar: &calendar, rules, paused: false, seed: "" };
     let slots = slots(&course, from, NEXT_SHOWN);
     if slots.is_empty() {
-        let when = rules.when.to_string();
-        return Err(client_error(crate::model::schedule::Unfit::Never { when }));
+        return Err(client_error(course.never(from)));
     }
     slots.iter().try_for_each(|slot| output::line(&format!("{slot}  {}", local(*slot, zone))))
 }
@@ -377,7 +376,7 @@ impl Show {
         for begun in schedule.progress.recent.iter().rev() {
             let (state, why) = match &begun.stage {
                 Stage::Begin => ("starting".to_owned(), None),
-                Stage::Cancel => ("cancelling".to_owned(), None),
+                Stage::Cancel | Stage::Cancelling => ("cancelling".to_owned(), None),
                 Stage::Refused(why) => ("refused".to_owned(), Some(why.clone())),
                 Stage::Open | Stage::Ended => (client.slot_state(&schedule, &begun.slot).await?, None),
             };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::gather::{DebounceArgs, SingletonArgs};
 use super::limits::RuleArgs;
 use super::{Connect, Fault, input};
 use crate::client::Place;
@@ -37,6 +38,9 @@ pub(super) struct Submit {
 pub(super) struct How {
     #[command(flatten)]
     pub(super) options: TaskOptions,
+
+    #[command(flatten)]
+    pub(super) debounce: DebounceArgs,
 
     /// Not before this much later, as in 90s or 2d.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration, conflicts_with = "at")]
@@ -106,6 +110,9 @@ pub(super) struct TaskOptions {
     #[command(flatten)]
     rule: RuleArgs,
 
+    #[command(flatten)]
+    singleton: SingletonArgs,
+
     /// A label to find it by; repeat it for more.
     #[arg(long = "label", value_name = "K=V", value_parser = parse_label)]
     pub(super) labels: Vec<(String, String)>,
@@ -128,6 +135,7 @@ impl How {
     ) -> Result<(Signature, Place), Fault> {
         let mut signature = Signature::new(task, input::read(input)?);
         signature.options = self.options.options()?;
+        signature.options.debounce = self.debounce.debounce()?;
         signature.options.expires = self.options.expires.map(|expires| now.after(expires));
         Ok((
             signature,
@@ -180,6 +188,8 @@ impl TaskOptions {
             idempotency_key: self.idempotency_key.clone(),
             limit_key: self.limit_key.clone(),
             fleet,
+            singleton: self.singleton.singleton()?,
+            debounce: None,
             labels: self.labels.iter().cloned().collect(),
             requires: self.requires.iter().cloned().collect(),
         })

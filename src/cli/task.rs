@@ -45,7 +45,10 @@ impl Call {
         let awaited = Awaited::new(&client, screen);
         let interrupts = Interrupts::listen(self.on_interrupt)?;
         // It is told once.
-        let told = |id: &TaskId| drop(awaited.id.set(id.clone()));
+        let told = |submitted: &Submitted| {
+            tell(submitted);
+            drop(awaited.id.set(submitted.id().clone()));
+        };
         let mut show = |watch| awaited.show(&watch);
         let settled = awaited.end(interrupts, client.call_watched(signature, &place, told, &mut show)).await?;
         let id = awaited.id.get().map(TaskId::to_string).unwrap_or_default();
@@ -93,13 +96,23 @@ impl Send {
         };
         let (signature, place) = self.how.signature(task, self.input.as_deref(), client.broker().clock.now())?;
         let Some(once) = self.how.once() else {
-            return output::line(client.submit(signature, &place).await?.as_str());
+            let submitted = client.submit_told(signature, &place).await?;
+            tell(&submitted);
+            return output::line(submitted.id().as_str());
         };
         let submitted = client.submit_once(signature, &place, once).await?;
-        if let Submitted::Known(_) = submitted {
-            eprintln!("submitted before under this key");
-        }
+        tell(&submitted);
         output::line(submitted.id().as_str())
+    }
+}
+
+/// Says where a submit is no task of its own.
+fn tell(submitted: &Submitted) {
+    match submitted {
+        Submitted::New(_) => {}
+        Submitted::Known(_) => eprintln!("submitted before under this key"),
+        Submitted::UnderWay(id) => eprintln!("{id} is under way under this singleton key: nothing was submitted"),
+        Submitted::Joined(id) => eprintln!("{id} waits under this debounce: it takes this input"),
     }
 }
 

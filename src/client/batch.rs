@@ -12,7 +12,7 @@ use super::{Client, Error, Place};
 use crate::broker::patience::Patience;
 use crate::broker::{self, Publish, Start as From};
 use crate::model::lifecycle::Record;
-use crate::model::{Digest, RunId, TaskRef, Value, Version};
+use crate::model::{Digest, RunId, Signature, TaskRef, Value, Version};
 use crate::protocol::batch::{BATCH_LABEL, BatchRecord, Defaults, Entry, RECORD_VERSION, all, subject, task_of};
 use crate::protocol::stream::RESULT_TTL;
 use crate::store::records;
@@ -103,6 +103,10 @@ impl Client {
         if text.len() > BATCH_BYTES_MAX {
             return Err(Error::Refused(format!("a batch takes up to {BATCH_BYTES_MAX} bytes")));
         }
+        if defaults.options.singleton.is_some() || defaults.options.debounce.is_some() {
+            let why = "a batch takes no singleton and no debounce: it sends each line as a task of its own";
+            return Err(Error::Refused(why.to_owned()));
+        }
         let lines = lines(&text);
         if lines.is_empty() || lines.len() > TASKS_MAX {
             return Err(Error::Refused(format!("a batch takes 1 to {TASKS_MAX} tasks, not {}", lines.len())));
@@ -148,6 +152,9 @@ impl Client {
                 let missing = matches!(error, Error::ModuleMissing { .. } | Error::TaskMissing { .. });
                 if missing { Ok(error.to_string()) } else { Err(error) }
             })?;
+            let asks = Signature::new(place.key().clone(), Bytes::new());
+            Self::refuse_shared(&found, &asks, "a batch sends each line as a task of its own")
+                .map_err(|error| Ok(error.to_string()))?;
             place.insert(found.version.clone());
         }
         Ok(())

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
 
-use super::{Client, Error, Place};
+use super::{Client, Error, Place, Submitted};
 use crate::broker::Message;
 use crate::model::lifecycle::{End, Record, Settled};
 use crate::model::{Failure, Signature, TaskId, Timestamp};
@@ -43,11 +43,14 @@ impl Client {
     pub async fn call(&self, signature: Signature) -> Result<Settled, Error> {
         let id = self.new_id();
         let heard = self.broker.bus.listen(&subject::result(&self.tenant, &id)).await?;
-        self.submit_as(&id, signature, &Place::default()).await?;
+        let submitted = self.submit_first(&id, signature, &Place::default()).await?;
+        if *submitted.id() != id {
+            return self.wait(submitted.id(), &mut |_| {}).await;
+        }
         self.hear(&id, heard, &mut |_| {}).await
     }
 
-    /// The same, telling `watch` what is heard of the task meanwhile, and `submitted` its id once it is durable.
+    /// The same, telling `watch` what is heard of the task meanwhile, and `submitted` what became of the submit.
     ///
     /// # Errors
     /// As [`submit`](Self::submit).
@@ -55,14 +58,17 @@ impl Client {
         &self,
         signature: Signature,
         place: &Place,
-        submitted: impl FnOnce(&TaskId),
+        submitted: impl FnOnce(&Submitted),
         watch: &mut (dyn FnMut(Watch) + Send),
     ) -> Result<Settled, Error> {
         let id = self.new_id();
         let results = self.broker.bus.listen(&subject::result(&self.tenant, &id)).await?;
         let heard = self.with_notes(&id, results).await?;
-        self.submit_as(&id, signature, place).await?;
-        submitted(&id);
+        let told = self.submit_first(&id, signature, place).await?;
+        submitted(&told);
+        if *told.id() != id {
+            return self.wait(told.id(), watch).await;
+        }
         self.hear(&id, heard, watch).await
     }
 

@@ -38,6 +38,15 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] for an id that is not known, [`Error::Ended`] for a task that has ended, and what the broker fails with.
     pub async fn cancel(&self, id: &TaskId) -> Result<(), Error> {
+        self.cancel_if(id, false).await
+    }
+
+    /// The same for an id that is known, also where no task of it is published yet: then it never runs.
+    pub(super) async fn cancel_known(&self, id: &TaskId) -> Result<(), Error> {
+        self.cancel_if(id, true).await
+    }
+
+    async fn cancel_if(&self, id: &TaskId, known: bool) -> Result<(), Error> {
         // Before it is gone from its queue: afterwards nobody knows what was called.
         let about = self.about(id).await.map(Box::new);
         let usage = Usage { about, ..Usage::default() };
@@ -51,6 +60,7 @@ impl Client {
                     }
                     Record::Retrying { .. } => stored.sequence,
                 },
+                None if known => 0,
                 None => {
                     // An unknown id must not get a record.
                     self.state(id).await?;

@@ -29,20 +29,14 @@ impl Client {
     /// Puts a call under the limit that its task declares. The limits that it has already stay.
     pub(super) async fn put_under_limits(&self, signature: &mut Signature) -> Result<(), Error> {
         let module = self.resolve(&signature.task).await?;
-        let options = &mut signature.options;
+        let options = &signature.options;
         if let Some(declared) = module.manifest.fleet.get(&signature.task.task) {
             let given = options.limit_key.as_deref();
-            let input = if limited::looks_at_input(declared, given) {
-                let bytes = match &signature.input {
-                    Value::Inline(bytes) => bytes.clone(),
-                    stored @ Value::Stored { .. } => self.bytes(stored).await?,
-                };
-                Datum::parse(&bytes).map_err(|error| Error::Refused(format!("find its limit key: {error}")))?
-            } else {
-                Datum::null()
-            };
+            let looks = limited::looks_at_input(declared, given);
+            let input = if looks { self.input_of(signature).await? } else { Datum::null() };
             let limit = limited::limit(&signature.task, declared, given, &input)
                 .map_err(|error| Error::Refused(error.to_string()))?;
+            let options = &mut signature.options;
             if !options.fleet.iter().any(|known| known.name == limit.name) {
                 options.fleet.push(limit);
             }
@@ -52,10 +46,20 @@ impl Client {
                 "put it under a limit: {task} declares none, so that a limit key takes a rate or a concurrency beside it"
             )));
         }
-        if options.fleet.len() >= LIMITS_MAX {
-            return Err(Error::Refused(format!("put it under {} limits: it takes fewer", options.fleet.len())));
+        let count = signature.options.fleet.len();
+        if count >= LIMITS_MAX {
+            return Err(Error::Refused(format!("put it under {count} limits: it takes fewer")));
         }
         Ok(())
+    }
+
+    /// The input of a call, as keys see it.
+    pub(super) async fn input_of(&self, signature: &Signature) -> Result<Datum, Error> {
+        let bytes = match &signature.input {
+            Value::Inline(bytes) => bytes.clone(),
+            stored @ Value::Stored { .. } => self.bytes(stored).await?,
+        };
+        Datum::parse(&bytes).map_err(|error| Error::Refused(format!("find its key: {error}")))
     }
 
     /// Limits how many tasks of a queue start and run, over all hosts; without a rule it is limited no more. It holds for those that

@@ -19,6 +19,7 @@ mod batch;
 mod call;
 mod cancel;
 mod dead;
+mod debounce;
 mod events;
 mod hosts;
 mod limits;
@@ -34,6 +35,7 @@ mod runs_export;
 mod runs_list;
 mod runs_view;
 mod schedules;
+mod singleton;
 mod state;
 mod submit;
 mod webhooks;
@@ -50,7 +52,6 @@ pub use dead::{Edit, LETTERS_SHOWN_DEFAULT, LetterFilter, REPLAY_LABEL};
 pub use events::{Event, EventFilter, fits};
 pub use limits::LimitView;
 pub use modules::Upload;
-pub use once::Submitted;
 pub use queue_move::{MoveFilter, MoveStopped};
 pub use queue_views::{BandView, QueueView};
 pub use queue_watch::taken_per_second;
@@ -61,7 +62,7 @@ pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
 pub use runs_view::{RunView, StepView};
 pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
-pub use submit::Place;
+pub use submit::{Place, Submitted};
 pub use webhooks::{DeliveryView, WebhookDraft};
 
 use crate::broker::{self, Broker};
@@ -112,6 +113,9 @@ pub enum Error {
     /// A task of this id is queued or running already.
     #[error("submit {0}: a task of this id is queued or running")]
     Occupied(TaskId),
+    /// Another task has the singleton that the call is under; nothing was submitted.
+    #[error("submit: task {0} is under way, which has the same singleton key")]
+    UnderWay(TaskId),
     /// The idempotency key or its window cannot be used; nothing was submitted.
     #[error("submit: {0}")]
     KeyUnusable(#[from] Unusable),

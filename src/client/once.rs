@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Client, Error, Place};
+use super::{Client, Error, Place, Submitted};
 use crate::broker::{self, Publish};
 use crate::model::{Signature, TaskId, once};
 use crate::protocol::once::{CLAIM_VERSION, Claim, call, subject};
@@ -13,32 +13,13 @@ use crate::protocol::once::{CLAIM_VERSION, Claim, call, subject};
 /// How often a submit begins anew when others submit under the same key at the same time.
 const TRIES_MAX: u32 = 16;
 
-/// What became of a submit under a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Submitted {
-    /// It is the first one under its key.
-    New(TaskId),
-    /// This task was submitted under the key before.
-    Known(TaskId),
-}
-
-impl Submitted {
-    /// The task.
-    #[must_use]
-    pub const fn id(&self) -> &TaskId {
-        match self {
-            Self::New(id) | Self::Known(id) => id,
-        }
-    }
-}
-
 impl Client {
     /// Submits a task under `key`; when this returns it is durable. Until `window` is over every submit under the key yields this
     /// task, also when it has ended and its result is gone; its outcome is kept as long.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), a key or window that cannot be used, and [`Error::KeyTaken`] for another task or input under
-    /// the key.
+    /// As [`submit`](Self::submit), a key or window that cannot be used, a call under a singleton or a debounce, and
+    /// [`Error::KeyTaken`] for another task or input under the key.
     pub async fn submit_once(
         &self,
         mut signature: Signature,
@@ -48,6 +29,7 @@ impl Client {
         once::check(key, window)?;
         let call = call(&signature);
         let module = self.resolve(&signature.task).await?;
+        Self::refuse_shared(&module, &signature, "an idempotency key names one task of its own")?;
         signature.task.version = Some(module.version.clone());
         signature.options.idempotency_key.get_or_insert_with(|| key.to_owned());
         let subject = subject(&self.tenant, key);

@@ -9,7 +9,7 @@ use futures::StreamExt as _;
 
 use super::{Client, Error, Place};
 use crate::broker::{self, Message, Publish, Start as From};
-use crate::model::schedule::{Cause, Overlap, Paused, Progress, Rules, Slot, Unfit, WAITING_MAX, Waiting};
+use crate::model::schedule::{Cause, Overlap, Paused, Progress, Rules, Slot, WAITING_MAX, Waiting};
 use crate::model::signature::LABELS_MAX;
 use crate::model::{RunId, ScheduleName, TaskId, Timestamp, Value, Word};
 use crate::protocol::schedule::{Call, INPUT_BYTES_MAX, SCHEDULE_LABEL, SLOT_LABEL, Schedule, Stored, What};
@@ -57,10 +57,10 @@ impl Client {
         let progress = Progress::new(decided);
         let life = self.new_word();
         let mut schedule = Schedule { name, life, created: now, rules, what, paused: None, progress };
-        let never = Unfit::Never { when: schedule.rules.when.to_string() };
-        let next = schedule.course(&schedule.calendar()?).next(decided);
-        if next.is_none() {
-            return Err(never.into());
+        let calendar = schedule.calendar()?;
+        let course = schedule.course(&calendar);
+        if course.next(decided).is_none() {
+            return Err(course.never(decided).into());
         }
         for _ in 0..TRIES_MAX {
             let (before, sequence) = self.look_at(&schedule.name).await?;
@@ -284,7 +284,8 @@ impl Client {
                     return Ok(());
                 }
                 match self.submit_again(&id, signature, &Place { queue, priority, due: None }).await {
-                    Ok(()) | Err(Error::Occupied(_)) => Ok(()),
+                    // Where its singleton is under way, the slot starts nothing.
+                    Ok(()) | Err(Error::Occupied(_) | Error::UnderWay(_)) => Ok(()),
                     Err(error) => Err(error),
                 }
             }

@@ -12,7 +12,7 @@ use crate::model::lifecycle::{Record, State};
 use crate::model::{HostId, TaskId};
 use crate::protocol::note::LogLine;
 use crate::protocol::task::REQUIRES;
-use crate::protocol::{limit, subject};
+use crate::protocol::{debounce, limit, subject};
 
 /// How often a task is looked for in all places before it is said that there is none.
 const LOOKS_MAX: u32 = 4;
@@ -65,7 +65,12 @@ impl Client {
         }
         if let Some(message) = self.broker.streams.last(&limit::line_anywhere(&self.tenant, id)).await? {
             let waits_for = self.limit_of(&message.subject).await?;
-            let waits_for = waits_for.map(|name| format!("the limit of {name}"));
+            let gathered = debounce::read_gathered(&message.headers);
+            let waits_for = match (waits_for, gathered) {
+                (Some(name), _) => Some(format!("the limit of {name}")),
+                (None, Ok(gathered)) => Some(format!("more calls under its debounce until {}", gathered.due)),
+                (None, Err(_)) => None,
+            };
             return Ok(Some(Snapshot { state: State::Scheduled, record, host: None, waits_for }));
         }
         // It may have ended between the two looks.

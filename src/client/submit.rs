@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{Client, Error};
 use crate::broker::{self, Publish, Schedule};
 use crate::model::time::DURATION_MAX;
-use crate::model::{Mark, Queue, Signature, TaskId, Timestamp, Value};
+use crate::model::{Mark, ModuleRecord, Queue, Signature, TaskId, Timestamp, Value};
 use crate::protocol::stream::RESULT_TTL;
 use crate::protocol::subject::{self, PRIORITY_DEFAULT, Priority, TaskSubject};
 use crate::protocol::task::TaskMessage;
@@ -20,6 +20,29 @@ pub struct Place {
     pub priority: Priority,
     /// Not before this time; at once where it is not given or has passed.
     pub due: Option<Timestamp>,
+}
+
+/// What became of a submit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Submitted {
+    /// It is a new task.
+    New(TaskId),
+    /// This task was submitted under the same idempotency key before.
+    Known(TaskId),
+    /// This task is under way and has the same singleton key: nothing was submitted.
+    UnderWay(TaskId),
+    /// The call is now the one for which this task waits: its input takes the place of the one before it.
+    Joined(TaskId),
+}
+
+impl Submitted {
+    /// The task.
+    #[must_use]
+    pub const fn id(&self) -> &TaskId {
+        match self {
+            Self::New(id) | Self::Known(id) | Self::UnderWay(id) | Self::Joined(id) => id,
+        }
+    }
 }
 
 impl Default for Place {
@@ -43,17 +66,43 @@ impl Client {
     /// # Errors
     /// An unknown module, version or task, an input that is too large, and what the broker fails with: nothing is submitted.
     pub async fn submit(&self, signature: Signature, place: &Place) -> Result<TaskId, Error> {
-        let id = self.new_id();
-        self.submit_as(&id, signature, place).await?;
-        Ok(id)
+        Ok(self.submit_told(signature, place).await?.id().clone())
     }
 
-    /// The same with an id of the caller's: a second submit is refused while the first is queued or running.
+    /// The same, telling what became of it: a call under a singleton or a debounce may be another's task.
     ///
     /// # Errors
-    /// As [`submit`](Self::submit), and [`Error::Occupied`].
+    /// As [`submit`](Self::submit).
+    pub async fn submit_told(&self, signature: Signature, place: &Place) -> Result<Submitted, Error> {
+        self.submit_first(&self.new_id(), signature, place).await
+    }
+
+    /// The same with an id for the task, if it is a new one.
+    pub(super) async fn submit_first(
+        &self,
+        id: &TaskId,
+        signature: Signature,
+        place: &Place,
+    ) -> Result<Submitted, Error> {
+        let module = self.resolve(&signature.task).await?;
+        let Some(gathering) = self.gathering(&module, &signature).await? else {
+            return self.put(id, signature, place, false).await;
+        };
+        if self.single(&module, &signature).await?.is_some() {
+            return Err(Error::Refused("submit: a call is under a singleton or a debounce, not both".to_owned()));
+        }
+        let mut signature = signature;
+        signature.task.version = Some(module.version.clone());
+        self.submit_gathered(id, &signature, place, &gathering).await
+    }
+
+    /// Submits a task with an id of the caller's: a second submit is refused while the first is queued or running. It is gathered
+    /// under no debounce, since that has an id of its own.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit), [`Error::Occupied`], and [`Error::UnderWay`].
     pub async fn submit_as(&self, id: &TaskId, signature: Signature, place: &Place) -> Result<(), Error> {
-        self.put(id, signature, place, false).await
+        self.put_as(id, signature, place, false).await
     }
 
     /// The same for a submit that may not be the first: a host looks whether the task has ended before it runs it.
@@ -61,15 +110,47 @@ impl Client {
     /// # Errors
     /// As [`submit_as`](Self::submit_as).
     pub async fn submit_again(&self, id: &TaskId, signature: Signature, place: &Place) -> Result<(), Error> {
-        self.put(id, signature, place, true).await
+        self.put_as(id, signature, place, true).await
     }
 
-    async fn put(&self, id: &TaskId, mut signature: Signature, place: &Place, recheck: bool) -> Result<(), Error> {
+    async fn put_as(&self, id: &TaskId, signature: Signature, place: &Place, recheck: bool) -> Result<(), Error> {
+        match self.put(id, signature, place, recheck).await? {
+            Submitted::UnderWay(other) if other != *id => Err(Error::UnderWay(other)),
+            Submitted::UnderWay(_) | Submitted::New(_) | Submitted::Known(_) | Submitted::Joined(_) => Ok(()),
+        }
+    }
+
+    async fn put(
+        &self,
+        id: &TaskId,
+        mut signature: Signature,
+        place: &Place,
+        recheck: bool,
+    ) -> Result<Submitted, Error> {
         let module = self.resolve(&signature.task).await?;
         // The version is decided here: what is queued runs the code it was submitted for, retries too.
         signature.task.version = Some(module.version.clone());
+        if let Some(single) = self.single(&module, &signature).await? {
+            return self.submit_single(id, signature, place, single).await;
+        }
         let publish = self.message(id, signature, place, recheck).await?;
-        self.publish_task(id, publish).await
+        self.publish_task(id, publish).await?;
+        Ok(Submitted::New(id.clone()))
+    }
+
+    /// Refuses a call under a singleton or a debounce, for what needs a task of its own.
+    pub(super) fn refuse_shared(module: &ModuleRecord, signature: &Signature, why: &str) -> Result<(), Error> {
+        let (task, manifest, options) = (&signature.task.task, &module.manifest, &signature.options);
+        for (what, asked, declared) in [
+            ("singleton", options.singleton.is_some(), manifest.singleton.contains_key(task)),
+            ("debounce", options.debounce.is_some(), manifest.debounce.contains_key(task)),
+        ] {
+            if asked || declared {
+                let whose = if asked { "it asks for" } else { "its task declares" };
+                return Err(Error::Refused(format!("submit: {whose} a {what}, and {why}")));
+            }
+        }
+        Ok(())
     }
 
     /// Publishes the message that submits a task.
@@ -114,7 +195,7 @@ impl Client {
     }
 
     /// Refuses what would be due after it is over, or beyond what is kept for it.
-    fn check_due(&self, due: Timestamp, signature: &Signature) -> Result<(), Error> {
+    pub(super) fn check_due(&self, due: Timestamp, signature: &Signature) -> Result<(), Error> {
         let wait = due.since(self.broker.clock.now());
         if wait > DURATION_MAX {
             return Err(Error::Refused(format!("it would be due at {due}, in more than a year")));

@@ -153,6 +153,7 @@ fn detail(shared: &Shared) -> HostDetail {
         host: record(shared),
         tasks,
         tasks_left_out,
+        loading: shared.loading.list(),
         done: shared.stats.done(),
         capacity: Capacity {
             slots_free: sandbox.slots_free as u64,

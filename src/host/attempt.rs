@@ -28,6 +28,9 @@ use crate::store::{dead, hand_backs, kept, records};
 /// Heartbeats in a lease: three may be late before it is lost.
 const HEARTBEATS_PER_LEASE: u32 = 4;
 
+/// How long a module is loaded before the log of a task that waits for it says so: most take milliseconds.
+const QUIET_FOR: Duration = Duration::from_secs(1);
+
 /// How long a host that is stopped waits to note what it hands back: a broker that is there takes milliseconds.
 const NOTE_TIME_MAX: Duration = Duration::from_secs(1);
 
@@ -322,7 +325,7 @@ impl Attempt<'_> {
     async fn invoke_within(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Ran {
         let mut usage = self.no_usage(message.attempt);
         usage.about = Some(Box::new(self.about(message)));
-        let (module, input) = match self.prepare(message).await {
+        let (module, input) = match self.prepare(message, cancel).await {
             Ok(prepared) => prepared,
             Err(failure) => {
                 let outcome = Outcome::Failed(failure);
@@ -342,9 +345,21 @@ impl Attempt<'_> {
         Ran { outcome: report.outcome, usage, cancelled: cancel.is_cancelled(), binary }
     }
 
-    async fn prepare(&self, message: &TaskMessage) -> Result<(Loaded, Bytes), Failure> {
+    /// While the module is fetched and compiled, which its host does once: the task holds no slot, its log says what it waits for,
+    /// and a cancel ends the wait.
+    async fn wait_for(&self, record: Arc<ModuleRecord>, attempt: u32, cancel: &sandbox::Cancel) -> Failure {
+        let broker = &self.shared.broker;
+        let _waiting = self.shared.loading.enter(&self.subject.queue, &record, broker.clock.now());
+        if tokio::time::timeout(QUIET_FOR, cancel.cancelled()).await.is_err() {
+            notes::loading(broker, self.subject, attempt, &record).await;
+            cancel.cancelled().await;
+        }
+        Failure::new(Kind::Cancelled, "the task was cancelled")
+    }
+
+    async fn prepare(&self, message: &TaskMessage, cancel: &sandbox::Cancel) -> Result<(Loaded, Bytes), Failure> {
         let task = &message.signature.task;
-        let module = self.shared.catalogue.load(task).await?;
+        let module = self.shared.catalogue.load(task, |record| self.wait_for(record, message.attempt, cancel)).await?;
         if module.record.task(&task.task).is_none() {
             let message =
                 format!("module {}@{} has no task {:?}", task.module, module.record.version, task.task.as_str());

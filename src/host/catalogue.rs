@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -33,6 +34,10 @@ pub(super) struct Loaded {
     /// Its code.
     pub(super) code: Arc<sandbox::Module>,
 }
+
+/// What is said of a module that its host's operator does not let run.
+const WITHOUT_FUEL: &str =
+    "this host runs no module without fuel: push it without `metering = \"deadline\"`, or ask its operator";
 
 /// A record and its place in the stream: the greatest is the latest.
 #[derive(Clone)]
@@ -118,13 +123,28 @@ impl Catalogue {
         }
     }
 
-    /// The code of a task's module.
-    pub(super) async fn load(&self, task: &TaskRef) -> Result<Loaded, Failure> {
+    /// The code of a task's module. Where it must be fetched and compiled first, `wait` is polled beside that; if it ends before,
+    /// nobody wants the module any more.
+    pub(super) async fn load<Wait: Future<Output = Failure>>(
+        &self,
+        task: &TaskRef,
+        wait: impl FnOnce(Arc<ModuleRecord>) -> Wait,
+    ) -> Result<Loaded, Failure> {
         let Some(Known { record, manifest, granted, .. }) = self.resolve(task).await? else {
             let version = task.version.as_ref().map(|version| format!(" in version {version}")).unwrap_or_default();
             return Err(Failure::new(Kind::ModuleMissing, format!("there is no module {}{version}", task.module)));
         };
-        let code = self.code(&record).await?;
+        if !self.allow.meters(&self.tenant, record.manifest.metering) {
+            return Err(Failure::new(Kind::NotGranted, WITHOUT_FUEL));
+        }
+        let code = match self.at_hand(&record).await {
+            Some(code) => code,
+            None => tokio::select! {
+                biased;
+                code = self.fetched(&record) => code?,
+                failure = wait(Arc::clone(&record)) => return Err(failure),
+            },
+        };
         Ok(Loaded { record, manifest, granted, code })
     }
 
@@ -172,18 +192,29 @@ impl Catalogue {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).keep(known);
     }
 
-    async fn code(&self, record: &ModuleRecord) -> Result<Arc<sandbox::Module>, Failure> {
-        match self.sandbox.loaded(&record.digest, record.contract).await {
-            Ok(Some(code)) => return Ok(code),
-            Ok(None) => {}
-            Err(error) => warn!(%error, "cannot use the artifact cache"),
-        }
-        info!(module = %record.name, version = %record.version, size = record.size, "loading a module");
-        let bytes = self.bytes(record).await?;
-        self.sandbox.load(&record.digest, bytes).await.map_err(|error| {
-            let kind = if error.is_transient() { Kind::ModuleMissing } else { Kind::ModuleInvalid };
-            Failure::new(kind, format!("module {}@{}: {error}", record.name, record.version))
+    /// The code, if it is loaded or was compiled here before.
+    async fn at_hand(&self, record: &ModuleRecord) -> Option<Arc<sandbox::Module>> {
+        let sandbox = self.sandbox.metered_by(record.manifest.metering);
+        let loaded = sandbox.loaded(&record.digest, record.contract).await;
+        loaded.unwrap_or_else(|error| {
+            warn!(%error, "cannot use the artifact cache");
+            None
         })
+    }
+
+    /// The code from the module's bytes.
+    async fn fetched(&self, record: &ModuleRecord) -> Result<Arc<sandbox::Module>, Failure> {
+        let ModuleRecord { name, version, size, digest, .. } = record;
+        info!(module = %name, %version, size, "loading a module");
+        let began = Instant::now();
+        let bytes = self.bytes(record).await?;
+        let loaded = self.sandbox.metered_by(record.manifest.metering).load(digest, bytes).await;
+        let code = loaded.map_err(|error| {
+            let kind = if error.is_transient() { Kind::ModuleMissing } else { Kind::ModuleInvalid };
+            Failure::new(kind, format!("module {name}@{version}: {error}"))
+        })?;
+        info!(module = %name, %version, took_ms = began.elapsed().as_millis(), "loaded a module");
+        Ok(code)
     }
 
     async fn bytes(&self, record: &ModuleRecord) -> Result<Bytes, Failure> {

@@ -32,6 +32,8 @@ pub(super) struct Lane {
     /// What stands since the lane began, until it is taken from.
     first: Option<Box<dyn Deliveries>>,
     known: watch::Receiver<Known>,
+    /// Tasks whose modules are being compiled: they wait without a slot.
+    loading: watch::Receiver<usize>,
     slots: usize,
 }
 
@@ -46,8 +48,9 @@ impl Lane {
     pub(super) async fn begin(shared: Arc<Shared>, queue: Queue, slots: usize) -> Result<Self, broker::Error> {
         let first = Some(open(&shared, &queue).await?);
         let known = shared.rules.subscribe();
+        let loading = shared.loading.subscribe(&queue);
         info!(%queue, slots, "serving");
-        Ok(Self { shared, queue, first, known, slots })
+        Ok(Self { shared, queue, first, known, loading, slots })
     }
 
     /// Takes tasks until `stop` fires, then waits for what runs, and hands back what runs too long.
@@ -121,13 +124,15 @@ impl Lane {
         let mut patience = Patience::default();
         let mut allowed = Allowed::default();
         loop {
-            let free = self.give_out(deliveries, bands, &mut allowed, running.len());
+            // As many may wait for their modules as there are slots: more of them hold slots like any other.
+            let loading = (*self.loading.borrow_and_update()).min(self.slots);
+            let free = self.give_out(deliveries, bands, &mut allowed, running.len().saturating_sub(loading));
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
                 Found { deliveries: found, pressing } = bands.next(free > 0) => {
                     for delivery in found {
-                        running.spawn(occupy(Arc::clone(&self.shared), delivery));
+                        self.occupy(running, delivery);
                     }
                     if pressing {
                         allowed.recall(deliveries);
@@ -146,6 +151,7 @@ impl Lane {
                     bands.learn(marks.as_ref()).await;
                     continue;
                 }
+                Ok(()) = self.loading.changed() => continue,
                 next = deliveries.next() => next,
                 () = passed(allowed.surplus_until) => {
                     allowed.recall(deliveries);
@@ -156,7 +162,7 @@ impl Lane {
                 Ok(delivery) => {
                     patience = Patience::default();
                     allowed.count = allowed.count.saturating_sub(1);
-                    running.spawn(occupy(Arc::clone(&self.shared), delivery));
+                    self.occupy(running, delivery);
                 }
                 Err(error) if error.is_transient() => {
                     warn!(%error, "cannot take tasks, trying again");
@@ -168,6 +174,11 @@ impl Lane {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Handles a delivery in a slot of its own. What that takes is large, and in a box it is not moved about.
+    fn occupy(&self, running: &mut JoinSet<()>, delivery: Delivery) {
+        running.spawn(Box::pin(occupy(Arc::clone(&self.shared), delivery)));
     }
 
     /// Gives out free slots: to bands by turns while some are lively, else to plain tasks. How many are free still.

@@ -10,6 +10,7 @@
 //! | `commit` | compare-and-set of a task's record, and the schedule of the next attempt |
 //! | `step` | one delivery of a step's attempt, whose outcome goes into the journal of its run |
 //! | `catalogue` | which versions of which modules there are, and their bytes |
+//! | `loading` | modules that are fetched and compiled now, and how many tasks wait for them |
 //! | `running` | what runs here: found, cancelled and handed back by id |
 //! | `resources` | what stands behind the grants of guests: buckets and secrets of their tenant |
 //! | `announce` | heartbeats, and answers to words of the operator and of NATS's tools |
@@ -29,6 +30,7 @@ mod commit;
 mod gate;
 mod lane;
 mod leaving;
+mod loading;
 mod notes;
 mod resources;
 mod rules;
@@ -134,6 +136,7 @@ struct Shared {
     broker: Broker,
     sandbox: Sandbox,
     catalogue: catalogue::Catalogue,
+    loading: loading::Loading,
     resources: Arc<dyn Resources>,
     running: running::Running,
     rules: rules::Rules,
@@ -170,6 +173,7 @@ impl Host {
                 config.tenant.clone(),
                 config.allow.clone(),
             ),
+            loading: loading::Loading::new(config.queues.iter().map(|(queue, _)| queue)),
             resources: resources(broker.clone(), config.tenant.clone(), config.secrets_key.clone()),
             running: running::Running::default(),
             rules: rules::Rules::begin(broker.clone(), config.tenant.clone(), config.labels.clone()).await?,

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::broker::Broker;
-use crate::model::Level;
+use crate::model::{Level, ModuleRecord};
 use crate::protocol::Headers;
 use crate::protocol::note::{LogLine, Progress, Running};
 use crate::protocol::subject::{self, TaskSubject};
@@ -47,6 +47,15 @@ pub(super) async fn forward(
 pub(super) async fn ended_tidily(broker: &Broker, task: &TaskSubject, attempt: u32, output: &Bytes) {
     let output: String = String::from_utf8_lossy(output).chars().take(TIDY_CHARS_MAX).collect();
     let message = format!("ended tidily after the cancel: {output}");
+    let at = broker.clock.now();
+    send(broker, task, attempt, Note::Log { level: Level::Info, message, at }).await;
+}
+
+/// Says, in the log of a task that waits for it, that its module is fetched and compiled.
+pub(super) async fn loading(broker: &Broker, task: &TaskSubject, attempt: u32, module: &ModuleRecord) {
+    let ModuleRecord { name, version, size, .. } = module;
+    let message =
+        format!("waiting for its module: {name}@{version}, {size} bytes, is compiled, which this host does once");
     let at = broker.clock.now();
     send(broker, task, attempt, Note::Log { level: Level::Info, message, at }).await;
 }

@@ -124,13 +124,11 @@ async fn obey(shared: &Shared, word: Option<Control>, reply: Option<String>) {
                 cancel.cancel();
             }
         }
-        Some(Control::Find(tenant, key)) => {
-            if shared.running.find(tenant, key).is_some() {
-                answer(shared, reply, Bytes::copy_from_slice(shared.config.id.as_str().as_bytes())).await;
-            }
+        Some(Control::Find(tenant, key)) if shared.running.find(tenant.clone(), key.clone()).is_some() => {
+            answer(shared, reply, Bytes::copy_from_slice(shared.config.id.as_str().as_bytes())).await;
         }
         Some(Control::Watch(_)) => shared.stats.watch(),
-        None => {}
+        Some(Control::Find(..)) | None => {}
     }
 }
 

@@ -3,7 +3,9 @@
 //! **Invariant:** nothing here reads a clock, draws a random number, waits or names a broker, a sandbox or a runtime.
 //! **Invariant:** every type that a message can fill is checked when it is made; later code does not check again.
 
+pub mod call_key;
 pub mod datum;
+pub mod debounce;
 pub mod digest;
 pub mod grants;
 pub mod key;
@@ -11,6 +13,7 @@ pub mod level;
 pub mod lifecycle;
 pub mod limit;
 pub mod limits;
+pub mod metering;
 pub mod module;
 pub mod name;
 pub mod once;
@@ -20,6 +23,7 @@ pub mod retry;
 pub mod scaling;
 pub mod schedule;
 pub mod signature;
+pub mod singleton;
 pub mod step;
 pub mod step_life;
 pub mod time;
@@ -32,6 +36,7 @@ pub use grants::{Granted, Grants};
 pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
+pub use metering::Metering;
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
     BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::grants::Grants;
 use super::limit::{Rate, Rule};
 use super::limits::Wish;
-use super::{Digest, ModuleName, TaskName, Timestamp, Version};
+use super::{Digest, Metering, ModuleName, TaskName, Timestamp, Version};
 
 /// The most tasks that one module may offer.
 pub const TASKS_MAX: usize = 1_000;
@@ -48,7 +48,7 @@ pub struct TaskDescription {
     pub media_type: Option<String>,
 }
 
-/// What a tenant adds to a command module when it uploads it (`--manifest FILE.toml`).
+/// What a tenant adds to a module when it uploads it (`--manifest FILE.toml`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Manifest {
@@ -60,9 +60,18 @@ pub struct Manifest {
     pub args: Option<Vec<String>>,
     /// Default limits of every task.
     pub limits: Wish,
+    /// What its guests are measured by.
+    #[serde(skip_serializing_if = "Metering::is_fuel")]
+    pub metering: Metering,
     /// Limits across the fleet, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fleet: BTreeMap<TaskName, Declared>,
+    /// Tasks of which one call is under way at a time.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub singleton: BTreeMap<TaskName, super::singleton::Declared>,
+    /// Tasks whose calls are gathered.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub debounce: BTreeMap<TaskName, super::debounce::Declared>,
     /// The program that the command interprets: the last argument of every task, as it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script: Option<String>,

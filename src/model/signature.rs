@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::debounce::Debounce;
 use super::limit::Limit;
 use super::limits::Wish;
 use super::once::KEY_LEN_MAX;
+use super::singleton::Singleton;
 use super::{Labels, Policy, TaskRef, Timestamp, Value};
 
 /// The most labels of one task.
@@ -39,6 +41,10 @@ pub struct Options {
     pub limit_key: Option<String>,
     /// The limits across the fleet that it is under, but its queue's.
     pub fleet: Vec<Limit>,
+    /// Whether it is to be the only one of its kind; in place of what its task declares.
+    pub singleton: Option<Singleton>,
+    /// Whether it may become one task with calls that follow; in place of what its task declares.
+    pub debounce: Option<Debounce>,
     /// For people and searches.
     pub labels: BTreeMap<String, String>,
     /// Labels that a host must have to run it.

@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Rejection, versioned};
-use crate::model::{HostId, Queue, TaskRef, Tenant, Timestamp};
+use crate::model::{HostId, ModuleName, Queue, TaskRef, Tenant, Timestamp, Version};
 
 /// The version of the forms that this code writes.
 pub const VERSION: u32 = 1;
@@ -92,6 +92,9 @@ pub struct HostDetail {
     /// Tasks beyond the first [`TASKS_SHOWN_MAX`].
     #[serde(default)]
     pub tasks_left_out: u64,
+    /// Modules that it fetches and compiles, with tasks that wait for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loading: Vec<HostLoading>,
     /// What it has done since it began, by queue.
     pub done: BTreeMap<Queue, Done>,
     /// What it can do.
@@ -117,6 +120,21 @@ pub struct HostTask {
     pub running: bool,
     /// Bytes of linear memory that its guest holds.
     pub memory_bytes: u64,
+}
+
+/// A module that a host fetches and compiles, which it does once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostLoading {
+    /// The module.
+    pub module: ModuleName,
+    /// Its version.
+    pub version: Version,
+    /// Bytes of its Wasm.
+    pub size: u64,
+    /// When the first task came that waits for it.
+    pub since: Timestamp,
+    /// Tasks that wait for it.
+    pub tasks: u64,
 }
 
 /// What became of the attempts of a queue on one host.

@@ -128,6 +128,7 @@ mod tests {
             },
             tasks: Vec::new(),
             tasks_left_out: 0,
+            loading: Vec::new(),
             done: BTreeMap::from([(queue, Done { attempts: 4, failed: 1, busy_us: 10, fuel: 7, ..Done::default() })]),
             capacity: Capacity {
                 slots_free: 6,

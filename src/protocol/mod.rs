@@ -4,6 +4,7 @@
 
 pub mod batch;
 pub mod dead;
+pub mod debounce;
 pub mod flow;
 pub mod headers;
 pub mod host;
@@ -18,6 +19,7 @@ pub mod record;
 pub mod schedule;
 pub mod secret;
 pub mod serving;
+pub mod singleton;
 pub mod step;
 pub mod stream;
 pub mod subject;

@@ -59,9 +59,11 @@ pub enum Stream {
     Batch,
     /// What operators have decided of queues: `lvg.*.queue.>`.
     Queue,
-    /// Limits across the fleet, and the tasks that wait under them: `lvg.*.limit.>` and `lvg.*.line.>`.
+    /// Limits across the fleet, debounces, and the tasks that wait under them: `lvg.*.limit.>`, `lvg.*.debounce.>` and
+    /// `lvg.*.line.>`.
     Limit,
-    /// Idempotency keys, and how the tasks that were submitted under them ended: `lvg.*.once.>` and `lvg.*.kept.>`.
+    /// Idempotency keys, how the tasks that were submitted under them ended, and who has a singleton: `lvg.*.once.>`,
+    /// `lvg.*.kept.>` and `lvg.*.single.>`.
     Once,
     /// Schedules, which start tasks and runs again and again: `lvg.*.schedule.>`.
     Recurring,
@@ -172,8 +174,8 @@ impl Stream {
             "dead" => Some(Self::Dead),
             "queue" => Some(Self::Queue),
             "batch" => Some(Self::Batch),
-            "limit" | "line" => Some(Self::Limit),
-            "once" | "kept" => Some(Self::Once),
+            "limit" | "debounce" | "line" => Some(Self::Limit),
+            "once" | "kept" | "single" => Some(Self::Once),
             "schedule" => Some(Self::Recurring),
             "kv" => Some(Self::Kv),
             "secret" => Some(Self::Secret),
@@ -257,9 +259,9 @@ impl Stream {
                 ..Rules::history()
             },
             Self::Queue => Rules { subjects: below(&["queue"]), ..Rules::current() },
-            Self::Limit => Rules { subjects: below(&["limit", "line"]), ..Rules::current() },
+            Self::Limit => Rules { subjects: below(&["limit", "debounce", "line"]), ..Rules::current() },
             // Each message has a time to live of thirty days at most.
-            Self::Once => Rules { subjects: below(&["once", "kept"]), ..Rules::current() },
+            Self::Once => Rules { subjects: below(&["once", "kept", "single"]), ..Rules::current() },
             Self::Recurring => Rules { subjects: below(&["schedule"]), ..Rules::current() },
             Self::Kv => Rules { subjects: below(&["kv"]), per_subject: PerSubject::Last, ..Rules::never_lose() },
             Self::Secret => {

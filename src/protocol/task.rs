@@ -7,7 +7,7 @@ use std::str::FromStr;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{Headers, Rejection, limit};
+use super::{Headers, Rejection, debounce, limit, singleton};
 use crate::model::datum::Elsewhere;
 use crate::model::limits::{FuelWish, Off, Wish};
 use crate::model::retry::ATTEMPTS_MAX;
@@ -185,7 +185,7 @@ pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
-    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels, requires } = options;
+    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels, requires, .. } = options;
     if *retry != Policy::default() {
         let text = if *retry == Policy::of_attempts(retry.attempts) {
             retry.attempts.to_string()
@@ -217,6 +217,8 @@ fn encode_options(options: &Options, headers: &mut Headers) {
         headers.set(LIMIT_KEY, key);
     }
     limit::encode(fleet, headers);
+    singleton::encode(options.singleton.as_ref(), headers);
+    debounce::encode(options.debounce.as_ref(), headers);
     for (name, labels) in [(LABELS, labels), (REQUIRES, requires)] {
         if !labels.is_empty() {
             headers.set(name, requirement::text(labels));
@@ -252,6 +254,8 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
         idempotency_key,
         limit_key: headers.value(LIMIT_KEY).map(str::to_owned),
         fleet: limit::decode(headers)?,
+        singleton: singleton::decode(headers)?,
+        debounce: debounce::decode(headers)?,
         labels: read_labels(headers, LABELS)?,
         requires: read_labels(headers, REQUIRES)?,
     })
@@ -306,7 +310,9 @@ pub(super) fn decode_value(headers: &Headers, body: &Bytes) -> Result<Value, Rej
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::debounce::{Debounce, Timing};
     use crate::model::limit::{Limit, Rule};
+    use crate::model::singleton::{Mode, Singleton};
     use proptest::prelude::*;
 
     fn bare() -> Headers {
@@ -324,6 +330,7 @@ mod tests {
     fn every_option_has_a_golden_form() {
         let mut signature = Signature::new("m@1/t".parse().unwrap(), Bytes::new());
         signature.input = Value::Stored { digest: Digest::of(b"abc"), size: 3 };
+        let period = std::time::Duration::from_secs(30);
         signature.options = Options {
             retry: Policy { attempts: 5, backoff: std::time::Duration::from_millis(100), ..Policy::default() },
             limits: Wish {
@@ -337,6 +344,8 @@ mod tests {
             idempotency_key: Some("k".into()),
             limit_key: Some("k".into()),
             fleet: vec![Limit::of_key("k", Rule { concurrency: Some(2), ..Rule::default() }).unwrap()],
+            singleton: Some(Singleton { key: "k".into(), mode: Mode::Cancel }),
+            debounce: Some(Debounce { key: Some("k".into()), timing: Timing { period, timeout: Some(period * 4) } }),
             labels: [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())].into(),
             requires: [("gpu".to_owned(), "yes".to_owned())].into(),
         };

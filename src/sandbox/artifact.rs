@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::error::Error;
-use crate::model::{Contract, Digest};
+use crate::model::{Contract, Digest, Metering};
 
 /// Length of the key and of the tag.
 const TAG_BYTES: u64 = 32;
@@ -27,6 +27,14 @@ pub(super) struct Artifacts {
     dir: PathBuf,
     key: [u8; 32],
     bytes_max: u64,
+}
+
+/// What an artifact is of: a module, how it is called, and what its code counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Build {
+    pub(super) digest: Digest,
+    pub(super) contract: Contract,
+    pub(super) metering: Metering,
 }
 
 /// Machine code, mapped.
@@ -49,49 +57,44 @@ impl Artifacts {
     }
 
     /// Loads an artifact if it is there and authentic, with its size. One that is not is removed.
-    pub(super) fn load(
-        &self,
-        engine: &Engine,
-        digest: &Digest,
-        contract: Contract,
-    ) -> Result<Option<(Code, u64)>, Error> {
-        let path = self.path(digest);
+    pub(super) fn load(&self, engine: &Engine, build: &Build) -> Result<Option<(Code, u64)>, Error> {
+        let path = self.path(build);
         let doing = "read an artifact";
         let file = match File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io(doing)(error)),
         };
-        let Some(size) = self.authentic_size(&file, digest, contract).map_err(Error::io(doing))? else {
-            tracing::warn!(module = %digest, "artifact is not authentic: it is compiled again");
+        let Some(size) = self.authentic_size(&file, build).map_err(Error::io(doing))? else {
+            tracing::warn!(module = %build.digest, "artifact is not authentic: it is compiled again");
             fs::remove_file(&path).map_err(Error::io("remove an artifact"))?;
             return Ok(None);
         };
         touch(&file).map_err(Error::io(doing))?;
-        map(engine, file, contract).map(|code| Some((code, size)))
+        map(engine, file, build.contract).map(|code| Some((code, size)))
     }
 
     /// Stores an artifact, then makes room.
-    pub(super) fn store(&self, digest: &Digest, contract: Contract, artifact: &[u8]) -> Result<(), Error> {
-        self.write(digest, contract, artifact).map_err(Error::io("store an artifact"))?;
-        self.make_room(digest).map_err(Error::io("make room in the artifact cache"))
+    pub(super) fn store(&self, build: &Build, artifact: &[u8]) -> Result<(), Error> {
+        self.write(build, artifact).map_err(Error::io("store an artifact"))?;
+        self.make_room(build).map_err(Error::io("make room in the artifact cache"))
     }
 
-    fn write(&self, digest: &Digest, contract: Contract, artifact: &[u8]) -> io::Result<()> {
-        let mut hasher = self.hasher(digest, contract);
+    fn write(&self, build: &Build, artifact: &[u8]) -> io::Result<()> {
+        let mut hasher = self.hasher(build);
         hasher.update(artifact);
         // Temporary files are made with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(artifact)?;
         file.write_all(hasher.finalize().as_bytes())?;
-        file.persist(self.path(digest)).map(drop).map_err(|error| error.error)
+        file.persist(self.path(build)).map(drop).map_err(|error| error.error)
     }
 
     /// The file's size if its tag is that of its content; the file is read once, through the descriptor that is mapped.
-    fn authentic_size(&self, mut file: &File, digest: &Digest, contract: Contract) -> io::Result<Option<u64>> {
+    fn authentic_size(&self, mut file: &File, build: &Build) -> io::Result<Option<u64>> {
         let size = file.metadata()?.len();
         let Some(artifact_bytes) = size.checked_sub(TAG_BYTES) else { return Ok(None) };
-        let mut hasher = self.hasher(digest, contract);
+        let mut hasher = self.hasher(build);
         hasher.update_reader(file.take(artifact_bytes))?;
         let mut tag = [0; 32];
         file.seek(SeekFrom::Start(artifact_bytes))?;
@@ -100,24 +103,28 @@ impl Artifacts {
         Ok((hasher.finalize() == blake3::Hash::from_bytes(tag)).then_some(size))
     }
 
-    fn hasher(&self, digest: &Digest, contract: Contract) -> blake3::Hasher {
+    fn hasher(&self, build: &Build) -> blake3::Hasher {
         let mut hasher = blake3::Hasher::new_keyed(&self.key);
-        hasher.update(digest.hex().as_bytes());
-        hasher.update(match contract {
+        hasher.update(build.digest.hex().as_bytes());
+        hasher.update(match build.contract {
             Contract::Command => b"command  ",
             Contract::CommandComponent => b"component",
             Contract::Task => b"task     ",
             Contract::Typed => b"typed    ",
         });
+        hasher.update(match build.metering {
+            Metering::Fuel => b"fuel    ",
+            Metering::Deadline => b"deadline",
+        });
         hasher
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
-        self.dir.join(digest.hex()).with_extension("cwasm")
+    fn path(&self, build: &Build) -> PathBuf {
+        self.dir.join(format!("{}.{}.cwasm", build.digest.hex(), build.metering.as_str()))
     }
 
     /// Removes the artifacts that were loaded longest ago until the rest fits; never the one just stored.
-    fn make_room(&self, stored: &Digest) -> io::Result<()> {
+    fn make_room(&self, stored: &Build) -> io::Result<()> {
         let stored = self.path(stored);
         let mut files = Vec::new();
         let mut bytes: u64 = 0;

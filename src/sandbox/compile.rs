@@ -12,12 +12,13 @@ use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
+use super::artifact::Build;
 use super::config::Compiler;
 use super::engine;
 use super::error::Error;
 use super::inspect::MODULE_BYTES_MAX;
 use super::rejection::Rejection;
-use crate::model::Contract;
+use crate::model::{Contract, Metering};
 
 /// The largest artifact: 43 MB were measured for a module of 12 MB.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
@@ -32,7 +33,7 @@ const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
 const EXIT_REFUSED: u8 = 65;
 
 /// Arguments of the hidden subcommand `lovage compile-module`, in this order.
-const ARGUMENTS: [&str; 3] = ["--component", "--cpu-seconds", "--memory-bytes"];
+const ARGUMENTS: [&str; 4] = ["--component", "--fuel", "--cpu-seconds", "--memory-bytes"];
 
 /// What a compilation took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -49,13 +50,9 @@ pub struct Compilation {
 ///
 /// # Errors
 /// A rejection when the module is at fault or takes too much, else what kept the child from running.
-pub(super) async fn compile(
-    compiler: &Compiler,
-    contract: Contract,
-    wasm: &[u8],
-) -> Result<(Vec<u8>, Compilation), Error> {
+pub(super) async fn compile(compiler: &Compiler, build: &Build, wasm: &[u8]) -> Result<(Vec<u8>, Compilation), Error> {
     let began = Instant::now();
-    let mut child = spawn(compiler, contract)?;
+    let mut child = spawn(compiler, build)?;
     let work = tokio::time::timeout(compiler.wall, converse(&mut child, wasm));
     let Ok(conversation) = work.await else {
         // Dropping the child kills it. It had not used up its CPU time, so that the machine is to blame, not the module.
@@ -73,9 +70,11 @@ pub(super) async fn compile(
     Err(rejection(compiler, status, &artifact, &complaint).into())
 }
 
-fn spawn(compiler: &Compiler, contract: Contract) -> Result<Child, Error> {
-    let is_component = contract != Contract::Command;
-    let values = [is_component.to_string(), compiler.cpu_seconds.to_string(), compiler.memory_bytes.to_string()];
+fn spawn(compiler: &Compiler, build: &Build) -> Result<Child, Error> {
+    let is_component = build.contract != Contract::Command;
+    let Compiler { cpu_seconds, memory_bytes, .. } = compiler;
+    let limits = [cpu_seconds.to_string(), memory_bytes.to_string()];
+    let values = [is_component.to_string(), build.metering.is_fuel().to_string()].into_iter().chain(limits);
     let mut command = Command::new(&compiler.program);
     command.args(&compiler.args);
     for (name, value) in ARGUMENTS.iter().zip(values) {
@@ -156,13 +155,14 @@ fn compile_stdin(args: impl Iterator<Item = String>) -> Result<(), String> {
             number => number.parse().map_err(|_| format!("{name} takes a number")),
         }
     };
-    let [component, cpu_seconds, memory_bytes] = ARGUMENTS;
-    let (is_component, cpu_seconds, memory_bytes) = (value(component)? == 1, value(cpu_seconds)?, value(memory_bytes)?);
-    limit(cpu_seconds, memory_bytes).map_err(|error| format!("set the compiler's limits: {error}"))?;
+    let [component, fuel, cpu_seconds, memory_bytes] = ARGUMENTS;
+    let is_component = value(component)? == 1;
+    let metering = if value(fuel)? == 1 { Metering::Fuel } else { Metering::Deadline };
+    limit(value(cpu_seconds)?, value(memory_bytes)?).map_err(|error| format!("set the compiler's limits: {error}"))?;
     let mut wasm = Vec::new();
     let most = MODULE_BYTES_MAX as u64 + 1;
     std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|error| format!("read the module: {error}"))?;
-    let engine = engine::compiling().map_err(|error| error.to_string())?;
+    let engine = engine::compiling(metering).map_err(|error| error.to_string())?;
     let compiled = if is_component { engine.precompile_component(&wasm) } else { engine.precompile_module(&wasm) };
     let artifact = compiled.map_err(|error| format!("{error:#}"))?;
     // Nobody needs to know it.

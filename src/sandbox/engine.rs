@@ -1,4 +1,4 @@
-//! The two engines: one compiles, in a child process; one runs artifacts and has no compiler.
+//! The engines, two for each metering: one compiles, in a child process; one runs artifacts and has no compiler.
 //!
 //! **Invariant:** both are made from [`settings`], so that what one compiles the other accepts.
 //! Numbers and reasons are from measurements of wasmtime 48 (compile settings, pool, metering).
@@ -11,6 +11,7 @@ use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationCon
 
 use super::config::Config;
 use super::error::Error;
+use crate::model::Metering;
 
 /// Wasm as the toolchains need it. Most advisories of a year sit in what is left out here.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
@@ -61,7 +62,7 @@ const TABLE_ELEMENTS_MAX: usize = 30_000;
 /// Runtime data of one instance, which grows with its functions: CPython linked with extensions is the largest seen.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
-fn settings() -> wasmtime::Config {
+fn settings(metering: Metering) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
         .wasm_features(FEATURES.union(OF_ADAPTERS).complement(), false)
@@ -69,7 +70,8 @@ fn settings() -> wasmtime::Config {
         .shared_memory(false)
         .concurrency_support(false)
         .gc_support(false)
-        .consume_fuel(true)
+        .consume_fuel(metering == Metering::Fuel)
+        .epoch_interruption(metering == Metering::Deadline)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .memory_reservation(MEMORY_RESERVATION)
@@ -83,13 +85,13 @@ fn settings() -> wasmtime::Config {
 
 /// The engine that compiles: no pool, since it instantiates nothing. It has one thread, since wasmtime is built without
 /// parallel compilation: a process with limits is the unit here.
-pub(super) fn compiling() -> Result<Engine, Error> {
-    Engine::new(&settings()).map_err(Error::engine("set up the compiler"))
+pub(super) fn compiling(metering: Metering) -> Result<Engine, Error> {
+    Engine::new(&settings(metering)).map_err(Error::engine("set up the compiler"))
 }
 
 /// The engine that runs: it has a pool of slots and no compiler at all.
-pub(super) fn running(config: &Config) -> Result<Engine, Error> {
-    let mut settings = settings();
+pub(super) fn running(config: &Config, metering: Metering) -> Result<Engine, Error> {
+    let mut settings = settings(metering);
     settings.enable_compiler(false).allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
     Engine::new(&settings).map_err(Error::engine("set up the sandbox's engine"))
 }
@@ -120,12 +122,14 @@ fn pool(config: &Config) -> PoolingAllocationConfig {
     pool
 }
 
-/// Names what an artifact depends on besides its module: the exact wasmtime, its settings and this machine's CPU.
+/// Names what an artifact depends on besides its module and its metering: the exact wasmtime, its settings and this machine's CPU.
 ///
 /// Only an engine with a compiler knows it; loading checks no more than the major version.
 pub(super) fn compatibility() -> Result<String, Error> {
     let mut hasher = Stable(blake3::Hasher::new());
-    compiling()?.precompile_compatibility_hash().hash(&mut hasher);
+    for metering in [Metering::Fuel, Metering::Deadline] {
+        compiling(metering)?.precompile_compatibility_hash().hash(&mut hasher);
+    }
     Ok(hasher.0.finalize().to_hex().chars().take(COMPATIBILITY_LEN).collect())
 }
 
@@ -153,8 +157,10 @@ mod tests {
 
     #[test]
     fn the_parser_and_the_engine_accept_the_same_wasm() {
-        let engine = compiling().unwrap();
-        assert_eq!(engine.get_wasm_features(), FEATURES.union(OF_ADAPTERS));
+        for metering in [Metering::Fuel, Metering::Deadline] {
+            let engine = compiling(metering).unwrap();
+            assert_eq!(engine.get_wasm_features(), FEATURES.union(OF_ADAPTERS));
+        }
         assert_eq!(compatibility().unwrap(), compatibility().unwrap());
     }
 }

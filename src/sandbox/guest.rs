@@ -9,13 +9,13 @@ use bytes::Bytes;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use sha2::{Digest as _, Sha256};
-use wasmtime::{CallHook, CallHookHandler, Engine, Store, StoreContextMut};
+use wasmtime::{CallHook, CallHookHandler, Store, StoreContextMut};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtxView, WasiHttpView};
 
-use super::engine::FUEL_YIELD_INTERVAL;
+use super::epoch::Ticking;
 use super::http::Outgoing;
 use super::invocation::{Attempt, Cancel, Invocation};
 use super::limiter::Limiter;
@@ -25,7 +25,7 @@ use super::notes::{Clock, Notes};
 use super::reach::Asking;
 use super::stdio::{Lines, Output};
 use crate::model::grants::{ClockGrain, RandomSource};
-use crate::model::{Contract, Limits};
+use crate::model::{Contract, Limits, Metering};
 
 /// Bytes that one host call may take from a guest, besides its output: arguments are copied before anyone looks at them.
 const HOST_CALL_BYTES: u64 = 16 << 20;
@@ -62,6 +62,9 @@ pub(super) struct Guest {
     lines: [Lines; 2],
     /// When it last let others run after a host call.
     gave_way: Instant,
+    metering: Metering,
+    /// What makes it give way while it computes, where that is not its fuel.
+    ticking: Option<Ticking>,
 }
 
 impl Guest {
@@ -109,6 +112,8 @@ impl Guest {
             wasi,
             lines,
             gave_way: clock.since,
+            metering: module.metering(),
+            ticking: None,
         }
     }
 
@@ -137,13 +142,12 @@ impl WasiHttpView for Guest {
 /// A fresh store with every limit set: start functions run when it is instantiated.
 ///
 /// # Errors
-/// An engine without fuel, which ours are not.
-pub(super) fn store(engine: &Engine, module: &Module, invocation: Invocation) -> wasmtime::Result<Store<Guest>> {
+/// An engine of another metering, which its machine's is not.
+pub(super) fn store(module: &Module, invocation: Invocation) -> wasmtime::Result<Store<Guest>> {
     let Limits { fuel, output_bytes, .. } = invocation.limits;
-    let mut store = Store::new(engine, Guest::new(module, invocation));
+    let mut store = Store::new(&module.machine.engine, Guest::new(module, invocation));
     store.limiter(|guest| &mut guest.limiter);
-    store.set_fuel(fuel.unwrap_or(u64::MAX))?;
-    store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
+    store.data_mut().ticking = module.machine.meter(&mut store, fuel)?;
     // An output may pass in one call.
     let host_call_bytes = HOST_CALL_BYTES.saturating_add(output_bytes);
     store.set_hostcall_fuel(usize::try_from(host_call_bytes).unwrap_or(usize::MAX));
@@ -152,7 +156,7 @@ pub(super) fn store(engine: &Engine, module: &Module, invocation: Invocation) ->
     Ok(store)
 }
 
-/// Makes a guest that spends its time in host calls give way, as fuel does to one that computes: only then can its
+/// Makes a guest that spends its time in host calls give way, as fuel or the epoch does to one that computes: only then can its
 /// deadline or a cancel end it, and only then do others on its thread go on.
 struct GiveWay;
 
@@ -160,10 +164,12 @@ struct GiveWay;
 impl CallHookHandler<Guest> for GiveWay {
     async fn handle_call_event(&self, mut store: StoreContextMut<'_, Guest>, event: CallHook) -> wasmtime::Result<()> {
         if matches!(event, CallHook::ReturningFromHost) {
-            let left = store.get_fuel()?;
             let guest = store.data_mut();
-            let owed = guest.asking.take_owed().saturating_add(guest.http.take_owed());
-            store.set_fuel(left.saturating_sub(HOST_CALL_FUEL.saturating_add(owed)))?;
+            if guest.metering.is_fuel() {
+                let owed = guest.asking.take_owed().saturating_add(guest.http.take_owed());
+                let left = store.get_fuel()?;
+                store.set_fuel(left.saturating_sub(HOST_CALL_FUEL.saturating_add(owed)))?;
+            }
             let gave_way = &mut store.data_mut().gave_way;
             if gave_way.elapsed() >= HOST_CALL_SLICE {
                 *gave_way = Instant::now();

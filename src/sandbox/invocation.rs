@@ -123,6 +123,11 @@ impl Cancel {
         self.token.is_cancelled()
     }
 
+    /// Returns when someone has cancelled.
+    pub async fn cancelled(&self) {
+        self.token.cancelled().await;
+    }
+
     /// Whether the guest runs, or has run: until then it waits for its module, its input or a slot.
     #[must_use]
     pub fn has_begun(&self) -> bool {
@@ -164,7 +169,7 @@ pub struct Report {
     /// The task's outcome.
     pub outcome: Outcome,
     /// Units of fuel. Exact for a normal end and for `out_of_fuel`; else rounded up by at most 100,000 units, since
-    /// the engine loses what a guest used since it last gave way.
+    /// the engine loses what a guest used since it last gave way. None at all where the module is metered by its deadline.
     pub fuel_used: u64,
     /// The most bytes of linear memory that it held.
     pub memory_peak_bytes: u64,

@@ -8,37 +8,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use lru::LruCache;
 use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::Semaphore;
-use wasmtime::Engine;
 
-use super::artifact::Artifacts;
+use super::artifact::{Artifacts, Build};
+use super::compilers::Compilers;
 use super::config::Config;
 use super::error::Error;
 use super::hot::Hot;
-use super::http::{Client, LOOKUPS_MAX};
+use super::http::LOOKUPS_MAX;
 use super::inspect::inspect;
-use super::module::{Linkers, Module};
+use super::machine::Machines;
+use super::module::Module;
 use super::rejection::Rejection;
 use super::slots::Slots;
 use super::{compile, engine};
-use crate::model::{Contract, Digest};
+use crate::model::{Contract, Digest, Metering};
+
+/// A lock for each module that is being loaded.
+type Flights = HashMap<(Digest, Metering), Arc<tokio::sync::Mutex<()>>>;
 
 /// What all clones of a sandbox share.
 pub(super) struct Inner {
     pub(super) config: Config,
-    pub(super) engine: Engine,
     pub(super) slots: Slots,
     pub(super) compiled: AtomicU64,
     pub(super) loaded: AtomicU64,
-    linkers: Linkers,
+    machines: Machines,
     artifacts: Artifacts,
     hot: Mutex<Hot>,
     /// Modules that were refused: a bomb is compiled once, not once for every task that names it.
-    refused: Mutex<LruCache<Digest, Rejection>>,
-    /// One lock for each digest that is being loaded now.
-    flights: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
-    /// Compilers at the same time: as many as there are threads, so that guests keep their share of the machine.
-    compilers: Semaphore,
+    refused: Mutex<LruCache<(Digest, Metering), Rejection>>,
+    /// One lock for each that is being loaded now.
+    flights: Mutex<Flights>,
+    compilers: Compilers,
     handle: Handle,
     runtime: Option<Runtime>,
 }
@@ -46,7 +47,6 @@ pub(super) struct Inner {
 impl Inner {
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         let threads = config.threads.max(1);
-        let engine = engine::running(&config)?;
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .max_blocking_threads(threads.saturating_add(BLOCKING_THREADS).saturating_add(LOOKUPS_MAX as usize))
@@ -55,18 +55,17 @@ impl Inner {
             .build()
             .map_err(Error::io("start the guests' threads"))?;
         Ok(Self {
-            linkers: Linkers::new(&engine, Arc::new(Client::new(&config.http)?))?,
+            machines: Machines::new(&config)?,
             artifacts: Artifacts::open(&config.cache_dir, &engine::compatibility()?, config.cache_bytes_max)?,
             hot: Mutex::new(Hot::new(config.hot_modules_max, config.hot_bytes_max)),
             slots: Slots::new(config.slots.max(1) as usize, config.tenant_slots_max.map(|share| share as usize)),
-            compilers: Semaphore::new(threads),
+            compilers: Compilers::new(threads),
             refused: Mutex::new(LruCache::new(REFUSED_MAX)),
             flights: Mutex::default(),
             compiled: AtomicU64::new(0),
             loaded: AtomicU64::new(0),
             handle: runtime.handle().clone(),
             runtime: Some(runtime),
-            engine,
             config,
         })
     }
@@ -75,8 +74,8 @@ impl Inner {
         &self.handle
     }
 
-    pub(super) fn hot(&self, digest: &Digest) -> Option<Arc<Module>> {
-        self.lock_hot().find(digest)
+    pub(super) fn hot(&self, digest: &Digest, metering: Metering) -> Option<Arc<Module>> {
+        self.lock_hot().find(digest, metering)
     }
 
     pub(super) fn hot_held(&self) -> (usize, u64) {
@@ -89,14 +88,11 @@ impl Inner {
     }
 
     /// The module from its artifact, if there is one.
-    pub(super) async fn from_disk(
-        self: Arc<Self>,
-        digest: Digest,
-        contract: Contract,
-    ) -> Result<Option<Arc<Module>>, Error> {
+    pub(super) async fn from_disk(self: Arc<Self>, build: Build) -> Result<Option<Arc<Module>>, Error> {
         let found = self.blocking(move |inner| {
-            let Some((code, bytes)) = inner.artifacts.load(&inner.engine, &digest, contract)? else { return Ok(None) };
-            let module = Arc::new(inner.linkers.link(digest, contract, &code, bytes)?);
+            let machine = inner.machines.of(build.metering)?;
+            let Some((code, bytes)) = inner.artifacts.load(&machine.engine, &build)? else { return Ok(None) };
+            let module = Arc::new(Module::link(machine, build, &code, bytes)?);
             inner.lock_hot().keep(Arc::clone(&module));
             Ok(Some(module))
         });
@@ -108,40 +104,48 @@ impl Inner {
     }
 
     /// The module from its bytes. Whoever comes while it is being compiled waits for that.
-    pub(super) async fn from_bytes(self: Arc<Self>, digest: Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
-        let flight = Arc::clone(self.lock_flights().entry(digest).or_default());
+    pub(super) async fn from_bytes(
+        self: Arc<Self>,
+        digest: Digest,
+        metering: Metering,
+        bytes: Bytes,
+    ) -> Result<Arc<Module>, Error> {
+        let wanted = (digest, metering);
+        let flight = Arc::clone(self.lock_flights().entry(wanted).or_default());
         let guard = flight.lock().await;
-        let result = match (self.hot(&digest), self.refused(&digest)) {
+        let result = match (self.hot(&digest, metering), self.refused(&wanted)) {
             (Some(module), _) => Ok(module),
             (None, Some(rejection)) => Err(rejection.into()),
-            (None, None) => Arc::clone(&self).compiled(digest, bytes).await,
+            (None, None) => Arc::clone(&self).compiled(digest, metering, bytes).await,
         };
         if let Err(Error::Rejected(rejection)) = &result {
-            self.refuse(digest, rejection);
+            self.refuse(wanted, rejection);
         }
         drop(guard);
         // Whoever still waits has a handle of the lock and finds the module hot.
-        self.lock_flights().remove(&digest);
+        self.lock_flights().remove(&wanted);
         result
     }
 
-    async fn compiled(self: Arc<Self>, digest: Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
+    async fn compiled(self: Arc<Self>, digest: Digest, metering: Metering, bytes: Bytes) -> Result<Arc<Module>, Error> {
         let (contract, wasm) = self.blocking(move |_| checked(&digest, &bytes)).await?;
-        if let Some(module) = Arc::clone(&self).from_disk(digest, contract).await? {
+        let build = Build { digest, contract, metering };
+        if let Some(module) = Arc::clone(&self).from_disk(build).await? {
             return Ok(module);
         }
-        let permit = self.compilers.acquire().await.map_err(|_| Error::Stopped)?;
+        let place = self.compilers.place(wasm.len()).await?;
         self.compiled.fetch_add(1, Ordering::Relaxed);
-        let (artifact, compilation) = compile::compile(&self.config.compiler, contract, &wasm).await?;
-        drop(permit);
+        let (artifact, compilation) = compile::compile(&self.config.compiler, &build, &wasm).await?;
+        drop(place);
         self.blocking(move |inner| {
-            inner.artifacts.store(&digest, contract, &artifact)?;
-            let stored = inner.artifacts.load(&inner.engine, &digest, contract)?;
+            inner.artifacts.store(&build, &artifact)?;
+            let machine = inner.machines.of(metering)?;
+            let stored = inner.artifacts.load(&machine.engine, &build)?;
             let (code, bytes) = stored.ok_or(Error::Engine {
                 doing: "load a module",
                 message: "its artifact is gone as soon as it was stored".to_owned(),
             })?;
-            let module = inner.linkers.link(digest, contract, &code, bytes)?;
+            let module = Module::link(machine, build, &code, bytes)?;
             let module = Arc::new(module.compiled_with(compilation));
             inner.lock_hot().keep(Arc::clone(&module));
             Ok(module)
@@ -149,19 +153,19 @@ impl Inner {
         .await
     }
 
-    fn refused(&self, digest: &Digest) -> Option<Rejection> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    fn refused(&self, wanted: &(Digest, Metering)) -> Option<Rejection> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(wanted).cloned()
     }
 
-    fn refuse(&self, digest: Digest, rejection: &Rejection) {
+    fn refuse(&self, wanted: (Digest, Metering), rejection: &Rejection) {
         // Other bytes than those of the digest say nothing of the module.
         if !matches!(rejection, Rejection::DigestMismatch { .. }) {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.put(digest, rejection.clone());
+            refused.put(wanted, rejection.clone());
         }
     }
 
-    fn lock_flights(&self) -> MutexGuard<'_, HashMap<Digest, Arc<tokio::sync::Mutex<()>>>> {
+    fn lock_flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -13,8 +13,10 @@
 mod artifact;
 mod command;
 mod compile;
+mod compilers;
 mod config;
 mod engine;
+mod epoch;
 mod error;
 mod grants;
 mod guest;
@@ -24,6 +26,7 @@ mod inspect;
 mod invocation;
 mod limiter;
 mod load;
+mod machine;
 mod mask;
 mod module;
 mod notes;
@@ -66,7 +69,8 @@ pub use resources::{Entry, Nothing, Reach, ResourceError, ResourceResult, Resour
 #[doc(hidden)]
 pub use typed::typed_trial;
 
-use crate::model::{Contract, Digest, Failure, Kind, Limits, TaskDescription, Tenant, Timestamp};
+use crate::model::{Contract, Digest, Failure, Kind, Limits, Metering, TaskDescription, Tenant, Timestamp};
+use artifact::Build;
 use load::Inner;
 use module::Linked;
 use run::Ending;
@@ -75,6 +79,7 @@ use run::Ending;
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     inner: Arc<Inner>,
+    metering: Metering,
 }
 
 /// What a sandbox has done and holds, for gauges and tests.
@@ -98,7 +103,13 @@ impl Sandbox {
     /// # Errors
     /// A cache directory that cannot be used, or a machine on which the engine cannot run.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(Inner::new(config)?) })
+        Ok(Self { inner: Arc::new(Inner::new(config)?), metering: Metering::default() })
+    }
+
+    /// The same sandbox, with modules loaded from here on metered so: what runs them was compiled for it.
+    #[must_use]
+    pub fn metered_by(&self, metering: Metering) -> Self {
+        Self { inner: Arc::clone(&self.inner), metering }
     }
 
     /// The module of this digest, if it is loaded or its artifact is on disk.
@@ -106,11 +117,12 @@ impl Sandbox {
     /// # Errors
     /// A disk that fails; an artifact that is not authentic counts as missing.
     pub async fn loaded(&self, digest: &Digest, contract: Contract) -> Result<Option<Arc<Module>>, Error> {
-        if let Some(module) = self.inner.hot(digest) {
+        if let Some(module) = self.inner.hot(digest, self.metering) {
             return Ok(Some(module));
         }
-        let (inner, digest) = (Arc::clone(&self.inner), *digest);
-        self.on_own_threads(async move { inner.from_disk(digest, contract).await }).await
+        let inner = Arc::clone(&self.inner);
+        let build = Build { digest: *digest, contract, metering: self.metering };
+        self.on_own_threads(async move { inner.from_disk(build).await }).await
     }
 
     /// The module of this digest from its bytes: checked, compiled in a child process, stored and loaded. Calls for one
@@ -119,11 +131,11 @@ impl Sandbox {
     /// # Errors
     /// A rejection if the module is at fault, else what kept it from being compiled, stored or loaded.
     pub async fn load(&self, digest: &Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
-        if let Some(module) = self.inner.hot(digest) {
+        if let Some(module) = self.inner.hot(digest, self.metering) {
             return Ok(module);
         }
-        let (inner, digest) = (Arc::clone(&self.inner), *digest);
-        self.on_own_threads(async move { inner.from_bytes(digest, bytes).await }).await
+        let (inner, digest, metering) = (Arc::clone(&self.inner), *digest, self.metering);
+        self.on_own_threads(async move { inner.from_bytes(digest, metering, bytes).await }).await
     }
 
     /// What a module of the SDK's contract says of its tasks, or what the functions of a typed component are; a command
@@ -133,7 +145,7 @@ impl Sandbox {
     /// A rejection if `describe` fails, or names what cannot be a task; or if no function can be one.
     pub async fn describe(&self, module: &Arc<Module>) -> Result<Vec<TaskDescription>, Error> {
         let permit = self.inner.slots.take(&Tenant::default_tenant()).await?;
-        let (inner, module) = (Arc::clone(&self.inner), Arc::clone(module));
+        let module = Arc::clone(module);
         self.on_own_threads(async move {
             let pre = match &module.linked {
                 Linked::Task(pre) => pre,
@@ -142,7 +154,7 @@ impl Sandbox {
             };
             let invocation = describing();
             let (timeout, cancel) = (invocation.limits.attempt_timeout, invocation.cancel.clone());
-            let mut store = guest::store(&inner.engine, &module, invocation).map_err(Error::engine("make a store"))?;
+            let mut store = guest::store(&module, invocation).map_err(Error::engine("make a store"))?;
             let driven = run::drive(task::call_describe(pre, &mut store), timeout, &cancel, Duration::ZERO).await;
             let described = match driven.ending {
                 Ending::Returned(Ok(described)) => Ok(task::descriptions(described)?),
@@ -165,12 +177,11 @@ impl Sandbox {
             () = cancel.token().cancelled() => return Report::without_guest(run::cancelled()),
         };
         let Ok(permit) = permit else { return Report::without_guest(platform_fault("sandbox_stopped")) };
-        let engine = self.inner.engine.clone();
         cancel.begin();
         invocation.now = invocation.now.after(handed_over.elapsed());
         invocation.limits.memory_bytes = invocation.limits.memory_bytes.min(self.inner.config.memory_bytes_max);
         let task = self.inner.handle().spawn(async move {
-            let report = run::run(&engine, &module, invocation).await;
+            let report = run::run(&module, invocation).await;
             // The store is gone by now, so that the pool has room for whoever gets this slot.
             drop(permit);
             report

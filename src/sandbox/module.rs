@@ -6,23 +6,25 @@ use wasmtime::component::{Component, InstancePre as ComponentInstancePre, Linker
 use wasmtime::{Engine, InstancePre, Linker, Store};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use super::artifact::Code;
+use super::artifact::{Build, Code};
 use super::compile::Compilation;
 use super::error::Error;
 use super::guest::Guest;
 use super::http::Client;
+use super::machine::Machine;
 use super::rejection::Rejection;
 use super::task::TaskPre;
 use super::typed::{self, Functions};
 use super::{command, task, wasi_grants};
-use crate::model::{Contract, Digest, Outcome};
+use crate::model::{Contract, Digest, Metering, Outcome};
 
 /// A module that is ready to be invoked.
 pub struct Module {
-    digest: Digest,
-    contract: Contract,
+    build: Build,
     artifact_bytes: u64,
     compilation: Option<Compilation>,
+    /// What runs it.
+    pub(super) machine: Arc<Machine>,
     /// For modules that import `wasi:http`: others never make a request.
     pub(super) http: Option<Arc<Client>>,
     pub(super) linked: Linked,
@@ -40,13 +42,19 @@ impl Module {
     /// The digest of its Wasm.
     #[must_use]
     pub const fn digest(&self) -> &Digest {
-        &self.digest
+        &self.build.digest
     }
 
     /// How it is called.
     #[must_use]
     pub const fn contract(&self) -> Contract {
-        self.contract
+        self.build.contract
+    }
+
+    /// What its guests are measured by.
+    #[must_use]
+    pub const fn metering(&self) -> Metering {
+        self.build.metering
     }
 
     /// Bytes of its artifact, which is mapped while the module is loaded.
@@ -61,6 +69,16 @@ impl Module {
         self.compilation
     }
 
+    /// Links code that was compiled from a module.
+    pub(super) fn link(machine: Arc<Machine>, build: Build, code: &Code, artifact_bytes: u64) -> Result<Self, Error> {
+        let linked = machine.linkers.link(build.contract, code)?;
+        let http = match code {
+            Code::Component(component) if imports_http(component) => Some(Arc::clone(&machine.linkers.http)),
+            Code::Component(_) | Code::Module(_) => None,
+        };
+        Ok(Self { build, artifact_bytes, compilation: None, machine, http, linked })
+    }
+
     pub(super) const fn compiled_with(mut self, compilation: Compilation) -> Self {
         self.compilation = Some(compilation);
         self
@@ -69,7 +87,7 @@ impl Module {
 
 impl std::fmt::Debug for Module {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?} module {}", self.contract, self.digest)
+        write!(f, "{:?} module {}", self.build.contract, self.build.digest)
     }
 }
 
@@ -93,14 +111,7 @@ impl Linkers {
         Ok(Self { core, component, http })
     }
 
-    /// Links code that was compiled from the module of this digest.
-    pub(super) fn link(
-        &self,
-        digest: Digest,
-        contract: Contract,
-        code: &Code,
-        artifact_bytes: u64,
-    ) -> Result<Module, Error> {
+    fn link(&self, contract: Contract, code: &Code) -> Result<Linked, Error> {
         let linked = match (contract, code) {
             (Contract::Command, Code::Module(module)) => self.core.instantiate_pre(module).map(Linked::Command),
             (Contract::CommandComponent, Code::Component(component)) => {
@@ -118,12 +129,7 @@ impl Linkers {
                 Err(wasmtime::Error::msg("the artifact is of another contract"))
             }
         };
-        let linked = linked.map_err(|error| Rejection::DoesNotLink { message: format!("{error:#}") })?;
-        let http = match code {
-            Code::Component(component) if imports_http(component) => Some(Arc::clone(&self.http)),
-            Code::Component(_) | Code::Module(_) => None,
-        };
-        Ok(Module { digest, contract, artifact_bytes, compilation: None, http, linked })
+        Ok(linked.map_err(|error| Rejection::DoesNotLink { message: format!("{error:#}") })?)
     }
 }
 

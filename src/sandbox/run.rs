@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use wasmtime::{Engine, Store};
+use wasmtime::Store;
 
 use super::engine::FUEL_YIELD_INTERVAL;
 use super::guest::{self, Guest};
@@ -35,7 +35,7 @@ pub(super) struct Driven<T> {
 }
 
 /// Runs `call` until it ends, its deadline passes or it is cancelled. Dropping the call is what stops the guest, which
-/// gives way often enough (fuel, host calls) for that to be within microseconds.
+/// gives way often enough (fuel or the epoch, host calls) for that to be within a millisecond.
 pub(super) async fn drive<T>(
     call: impl Future<Output = wasmtime::Result<T>>,
     timeout: Duration,
@@ -89,11 +89,11 @@ pub(super) async fn drive<T>(
 }
 
 /// Calls a module in a store of its own.
-pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation) -> Report {
+pub(super) async fn run(module: &Module, invocation: Invocation) -> Report {
     let (input, cancel, manifest) = (invocation.input.clone(), invocation.cancel.clone(), invocation.manifest.clone());
     let limits = invocation.limits;
     let began = Instant::now();
-    let mut store = match guest::store(engine, module, invocation) {
+    let mut store = match guest::store(module, invocation) {
         Ok(store) => store,
         Err(error) => return Report::without_guest(Failure::new(Kind::Trap, format!("{error:#}"))),
     };
@@ -115,7 +115,7 @@ pub(super) async fn run(engine: &Engine, module: &Module, invocation: Invocation
     let outcome = guest.http.explain(outcome, || guest.notes.telling_line());
     let outcome = guest.asking.mask().cleared(outcome);
     let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
-    let fuel_used = fuel_used(&store, limits.fuel, is_exact);
+    let fuel_used = if module.metering().is_fuel() { fuel_used(&store, limits.fuel, is_exact) } else { 0 };
     // Giving the slot's memory back is part of what an invocation takes.
     drop(store);
     let busy = made + busy + ended.elapsed();

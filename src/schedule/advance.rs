@@ -4,7 +4,7 @@ use tracing::{debug, info, warn};
 
 use crate::client::{Client, Error};
 use crate::model::Timestamp;
-use crate::model::schedule::{Slot, Stage};
+use crate::model::schedule::{Begun, Slot, Stage};
 use crate::protocol::schedule::Schedule;
 use crate::telemetry::ScheduleMetrics;
 
@@ -116,9 +116,10 @@ async fn carry_out(client: &Client, schedule: &mut Schedule, metrics: &ScheduleM
             },
             Stage::Cancel => {
                 client.cancel_slot(schedule, &slot).await?;
-                Stage::Ended
+                // A task that is cancelled has ended; a run has not as long as it compensates.
+                if client.slot_has_ended(schedule, &slot).await? { Stage::Ended } else { Stage::Cancelling }
             }
-            Stage::Open | Stage::Ended | Stage::Refused(_) => continue,
+            Stage::Open | Stage::Cancelling | Stage::Ended | Stage::Refused(_) => continue,
         };
         if let Some(begun) = schedule.progress.recent.get_mut(place) {
             begun.stage = stage;
@@ -130,7 +131,7 @@ async fn carry_out(client: &Client, schedule: &mut Schedule, metrics: &ScheduleM
 /// Notes which starts have ended.
 async fn note_ends(client: &Client, schedule: &mut Schedule) -> Result<(), Error> {
     for place in 0..schedule.progress.recent.len() {
-        let Some(begun) = schedule.progress.recent.get(place).filter(|begun| begun.stage == Stage::Open) else {
+        let Some(begun) = schedule.progress.recent.get(place).filter(|begun| is_under_way(begun)) else {
             continue;
         };
         let ended = client.slot_has_ended(schedule, &begun.slot).await?;
@@ -141,13 +142,17 @@ async fn note_ends(client: &Client, schedule: &mut Schedule) -> Result<(), Error
     Ok(())
 }
 
+const fn is_under_way(begun: &Begun) -> bool {
+    matches!(begun.stage, Stage::Open | Stage::Cancelling)
+}
+
 /// The starts under way, where something waits for their end.
 fn waited_for(schedule: &Schedule) -> Vec<Slot> {
     let progress = &schedule.progress;
     if progress.waiting.is_empty() {
         return Vec::new();
     }
-    let open = progress.recent.iter().filter(|begun| begun.stage == Stage::Open);
+    let open = progress.recent.iter().filter(|begun| is_under_way(begun));
     open.map(|begun| begun.slot.clone()).collect()
 }
 

@@ -15,8 +15,8 @@ use crate::broker::patience::Patience;
 use crate::broker::{Broker, Consumer, Deliveries, Delivery, Error, Publish};
 use crate::protocol::subject::TaskSubject;
 use crate::protocol::task::{ATTEMPT, RECHECK};
-use crate::protocol::{Stream, limit};
-use crate::store::limits;
+use crate::protocol::{Stream, debounce, limit};
+use crate::store::{debounce as gathered, limits};
 
 /// How long a fired message belongs to the mover that has it: moving takes a millisecond.
 const LEASE: Duration = Duration::from_secs(5);
@@ -101,6 +101,16 @@ async fn carry(broker: &Broker, delivery: Delivery) {
             Err(error) => {
                 warn!(%error, %tenant, token, "failed to look after the line of a limit, trying again");
                 delivery.lease.hand_back(TROUBLE_WAIT).await
+            }
+        };
+        return drop(done);
+    }
+    if let Some((tenant, token)) = debounce::read_ring(subject) {
+        let done = match gathered::turn(broker, &tenant, &token).await {
+            Ok(()) => delivery.lease.finish().await,
+            Err(error) => {
+                info!(%error, %tenant, token, "failed to queue gathered calls, trying again");
+                delivery.lease.hand_back(OCCUPIED_WAIT).await
             }
         };
         return drop(done);

@@ -3,6 +3,7 @@
 pub mod blobs;
 pub mod catalogue;
 pub mod dead;
+pub mod debounce;
 pub mod hand_backs;
 pub mod journal;
 pub mod kept;

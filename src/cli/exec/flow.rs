@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use super::Exec;
 use crate::broker::{Clock as _, SystemClock};
-use crate::cli::module::examine_in;
+use crate::cli::module::{Examined, examine_in};
 use crate::cli::sandbox::cores;
 use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
 use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
-use crate::model::{Datum, Digest, Failure, FlowName, Kind, ModuleName, RunId, Version};
+use crate::model::{Datum, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
 use crate::sandbox::{Note, Sandbox};
 use crate::workflow::flow::Document;
@@ -78,12 +78,12 @@ impl Exec {
     async fn guests(&self, sandbox: &Sandbox) -> Result<BTreeMap<ModuleName, Guest>, Fault> {
         let mut guests = BTreeMap::new();
         for (name, file) in &self.modules {
-            let upload = examine_in(sandbox, name.clone(), None, file, self.manifest(name)?).await?.upload;
-            let digest = Digest::of(&upload.bytes);
+            let Examined { upload, module, .. } =
+                examine_in(sandbox, name.clone(), None, file, self.manifest(name)?).await?;
             let guest = Guest {
                 version: Version::next_after([]),
-                digest,
-                code: sandbox.load(&digest, upload.bytes).await?,
+                digest: *module.digest(),
+                code: module,
                 tasks: upload.tasks,
                 manifest: Arc::new(upload.manifest),
             };

@@ -31,6 +31,8 @@ pub(super) struct New {
 pub(super) enum Language {
     /// A typed component of about 20 KB.
     Rust,
+    /// The same language with the SDK, whose sources come with the project: about 120 KB.
+    RustSdk,
     /// A command of about 45 KB.
     C,
     /// A command of about 200 KB.

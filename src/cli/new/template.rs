@@ -29,10 +29,49 @@ macro_rules! files {
     };
 }
 
+macro_rules! sdk {
+    ($($path:literal),+ $(,)?) => {
+        &[$(File { path: concat!("lovage-guest/", $path), text: include_str!(concat!("../../../guest-sdk/", $path)) },)+]
+    };
+}
+
+/// The SDK for Rust, which a project carries with it: a build then needs nothing of the place that it came from.
+const SDK: &[File] = sdk![
+    "Cargo.toml",
+    "wit/task.wit",
+    "macros/Cargo.toml",
+    "macros/src/lib.rs",
+    "macros/src/task.rs",
+    "src/arguments.rs",
+    "src/blob.rs",
+    "src/bytes.rs",
+    "src/failure.rs",
+    "src/guide.md",
+    "src/heap.rs",
+    "src/host.rs",
+    "src/http.rs",
+    "src/http_stand_in.rs",
+    "src/http_wire.rs",
+    "src/kv.rs",
+    "src/lib.rs",
+    "src/output.rs",
+    "src/schema.rs",
+    "src/secrets.rs",
+    "src/stand_in.rs",
+    "src/task.rs",
+    "src/wire.rs",
+];
+
 impl Language {
     /// The files of its template.
-    pub(super) const fn files(self) -> &'static [File] {
+    pub(super) fn files(self) -> impl Iterator<Item = &'static File> {
+        let sdk = if matches!(self, Self::RustSdk) { SDK } else { &[] };
+        self.own_files().iter().chain(sdk)
+    }
+
+    const fn own_files(self) -> &'static [File] {
         match self {
+            Self::RustSdk => files!("rust-sdk": "README.md", "build", "Cargo.toml", "src/lib.rs"),
             Self::Rust => files!("rust": "README.md", "build", "Cargo.toml", "src/lib.rs"; "wit/task.wit"),
             Self::C => files!("c": "README.md", "build", "main.c"),
             Self::Cpp => files!("cpp": "README.md", "build", "main.cpp"),
@@ -51,6 +90,9 @@ impl Language {
 impl File {
     /// Its text in the project of that name.
     pub(super) fn text_for(&self, name: &str) -> String {
+        if SDK.iter().any(|file| file.path == self.path) {
+            return self.text.to_owned();
+        }
         let [dashed, joined] = NAMES;
         self.text.replace(dashed, name).replace(joined, &name.replace('-', "_"))
     }
@@ -65,7 +107,7 @@ mod tests {
     #[test]
     fn every_template_is_whole_and_named() {
         for language in Language::value_variants() {
-            let files = language.files();
+            let files: Vec<&File> = language.files().collect();
             let has = |path: &str| files.iter().any(|file| file.path == path);
             assert!(has(BUILD) && has("README.md") && has("input.json") && has(".gitignore"), "{language:?}");
             let text: String = files.iter().map(|file| file.text_for("my-own")).collect();
@@ -75,9 +117,20 @@ mod tests {
     }
 
     #[test]
+    fn the_sdk_is_whole() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("guest-sdk");
+        for folder in ["src", "macros/src", "wit"] {
+            for file in std::fs::read_dir(root.join(folder)).unwrap() {
+                let path = format!("lovage-guest/{folder}/{}", file.unwrap().file_name().to_str().unwrap());
+                assert!(SDK.iter().any(|file| file.path == path), "{path} is not in the template");
+            }
+        }
+    }
+
+    #[test]
     fn a_readme_has_about_ten_lines() {
         for language in Language::value_variants() {
-            let readme = language.files().iter().find(|file| file.path == "README.md").unwrap();
+            let readme = language.files().find(|file| file.path == "README.md").unwrap();
             assert!(readme.text.lines().count() <= 12, "{language:?}");
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Access, ClockGrain, Granted, Grants, HttpRule, HttpScope, Network, RandomSource};
-use crate::model::{BucketName, Tenant};
+use crate::model::{BucketName, Metering, Tenant};
 
 /// What a host allows, as its operator writes it (`--allow FILE.toml`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Allowance {
     /// The entropy of the machine; allowed by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub random: Option<bool>,
+    /// Modules that count no fuel, so that only their deadline ends them; allowed by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub without_fuel: Option<bool>,
 }
 
 /// Which buckets are allowed.
@@ -81,8 +84,9 @@ impl Allow {
         let buckets = |of: fn(&Allowance) -> Option<&Buckets>, granted| {
             own.and_then(of).or(of(&self.all)).unwrap_or(&Buckets::All(true)).of(granted)
         };
-        let allows = |of: fn(&Allowance) -> Option<bool>| own.and_then(of).or(of(&self.all)).unwrap_or(true);
-        let http = if http.is_empty() || grants.http.is_empty() {
+        let allows = |of| self.allows(tenant, of);
+        // Rules of the tenant stay where the operator has none, so that a guest is told on which side one is missing.
+        let http = if grants.http.is_empty() {
             HttpScope::default()
         } else {
             let networks = own.and_then(|own| own.networks.as_ref()).or(self.all.networks.as_ref());
@@ -97,6 +101,17 @@ impl Allow {
             clock: if allows(|allowance| allowance.clock) { grants.clock } else { ClockGrain::default() },
             random: if allows(|allowance| allowance.random) { grants.random } else { RandomSource::default() },
         }
+    }
+
+    /// Whether a tenant's modules may be metered so.
+    #[must_use]
+    pub fn meters(&self, tenant: &Tenant, metering: Metering) -> bool {
+        metering.is_fuel() || self.allows(tenant, |allowance| allowance.without_fuel)
+    }
+
+    /// What is allowed where nobody says otherwise, for a tenant or for all.
+    fn allows(&self, tenant: &Tenant, of: fn(&Allowance) -> Option<bool>) -> bool {
+        self.tenants.get(tenant).and_then(of).or(of(&self.all)).unwrap_or(true)
     }
 }
 
@@ -164,6 +179,21 @@ mod tests {
         ];
         for (allow, tenant, grants, expected) in rows {
             assert_eq!(granted(allow, tenant, grants), expected, "{allow} for {tenant}");
+        }
+    }
+
+    #[test]
+    fn modules_without_fuel_run_where_their_operator_allows_it() {
+        for (allow, tenant, allowed) in [
+            ("{}", "t", true),
+            (r#"{"all":{"without_fuel":false}}"#, "t", false),
+            (r#"{"all":{"without_fuel":false},"tenants":{"t":{"without_fuel":true}}}"#, "t", true),
+            (r#"{"tenants":{"t":{"without_fuel":false}}}"#, "t", false),
+            (r#"{"tenants":{"t":{"without_fuel":false}}}"#, "u", true),
+        ] {
+            let (read, tenant): (Allow, Tenant) = (serde_json::from_str(allow).unwrap(), tenant.parse().unwrap());
+            assert_eq!(read.meters(&tenant, Metering::Deadline), allowed, "{allow} for {tenant}");
+            assert!(read.meters(&tenant, Metering::Fuel), "{allow} for {tenant}");
         }
     }
 

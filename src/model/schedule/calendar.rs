@@ -81,10 +81,12 @@ pub enum Unfit {
         zone: String,
     },
     /// There is no slot from now on.
-    #[error("{when}: this never comes")]
+    #[error("{field}: {problem}")]
     Never {
-        /// What was asked for.
-        when: String,
+        /// What was asked for, as `cron "0 0 30 2 *"`.
+        field: String,
+        /// Why nothing comes of it.
+        problem: String,
     },
     /// The interval is too short.
     #[error("every {}: an interval is at least {}", format_duration(*.every), format_duration(EVERY_MIN))]

@@ -35,7 +35,7 @@ pub enum Overlap {
     Queue,
     /// They run beside each other.
     Allow,
-    /// The earlier one is cancelled, and the new one starts.
+    /// The earlier one is cancelled, and the new one starts when it has ended.
     Cancel,
 }
 
@@ -160,6 +160,8 @@ pub enum Stage {
     Open,
     /// It is to be cancelled, for a later one.
     Cancel,
+    /// It was cancelled, and may still compensate: the later one waits for its end.
+    Cancelling,
     /// It has ended.
     Ended,
     /// It could not be submitted, for this reason.
@@ -199,7 +201,9 @@ impl Progress {
     /// Whether a start is under way, as far as is known.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.recent.iter().any(|begun| matches!(begun.stage, Stage::Begin | Stage::Open))
+        self.recent
+            .iter()
+            .any(|begun| matches!(begun.stage, Stage::Begin | Stage::Open | Stage::Cancel | Stage::Cancelling))
     }
 
     /// Whether something was decided that is not carried out yet.

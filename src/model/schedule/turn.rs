@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Begun, Calendar, Cause, Overlap, Progress, RECENT_MAX, Rules, Slot, Stage, Waiting};
+use super::{Begun, Calendar, Cause, Overlap, Progress, RECENT_MAX, Rules, Slot, Stage, Unfit, Waiting, When};
 use crate::model::Timestamp;
+use crate::model::time::format_duration;
 
 /// Starts of one turn: each is submitted before the next turn, and must still be remembered then.
 const STARTS_AT_ONCE_MAX: usize = RECENT_MAX / 2;
@@ -67,6 +68,22 @@ impl Course<'_> {
         hash.update(slot.as_millis().to_le_bytes());
         let random = hash.finalize().iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte));
         slot.after(Duration::from_millis(random % jitter))
+    }
+
+    /// Why there is no slot behind `after` that counts, where there is none.
+    #[must_use]
+    pub fn never(&self, after: Timestamp) -> Unfit {
+        let (field, problem) = match (&self.rules.when, self.calendar.next(after).zip(self.rules.until)) {
+            (_, Some((slot, until))) => (format!("until {until}"), format!("the first time would be {slot}, after it")),
+            (When::Cron { expression, zone }, None) => {
+                (format!("cron {expression:?}"), format!("no date in {zone} ever fits it"))
+            }
+            (When::Every { every, .. }, None) => {
+                (format!("every {}", format_duration(*every)), "no time is left".to_owned())
+            }
+            (When::Once { at }, None) => (format!("at {at}"), "that is over".to_owned()),
+        };
+        Unfit::Never { field, problem }
     }
 
     fn is_late(&self, due: Timestamp, now: Timestamp) -> bool {
@@ -129,13 +146,18 @@ impl Progress {
         // Of several that are due, only the last one would survive.
         let outdated = overlap == Overlap::Cancel && course.next(at).is_some_and(|next| course.due(next) <= now);
         let place = if outdated { Place::Out } else { self.place(overlap, !self.waiting.is_empty()) };
+        let waits = |waiting: &Waiting| waiting.slot.cause == Cause::Slot;
         match place {
             Place::Begin => {
                 self.begin(slot, now);
                 return true;
             }
-            Place::Wait if self.waiting.iter().all(|waiting| waiting.slot.cause != Cause::Slot) => {
+            Place::Wait if !self.waiting.iter().any(waits) => self.waiting.push_back(Waiting { slot, overlap }),
+            // It takes the place of an earlier one that waits for the end of what was cancelled.
+            Place::Wait if overlap == Overlap::Cancel => {
+                self.waiting.retain(|waiting| !waits(waiting));
                 self.waiting.push_back(Waiting { slot, overlap });
+                self.skipped = self.skipped.saturating_add(1);
             }
             Place::Wait | Place::Out => self.skipped = self.skipped.saturating_add(1),
         }
@@ -175,11 +197,16 @@ impl Progress {
                     match begun.stage {
                         Stage::Open => begun.stage = Stage::Cancel,
                         // It was decided in this very turn, and nobody has submitted it.
-                        Stage::Begin => begun.stage = Stage::Ended,
-                        Stage::Cancel | Stage::Ended | Stage::Refused(_) => {}
+                        Stage::Begin => {
+                            begun.stage = Stage::Ended;
+                            self.started = self.started.saturating_sub(1);
+                            self.skipped = self.skipped.saturating_add(1);
+                        }
+                        Stage::Cancel | Stage::Cancelling | Stage::Ended | Stage::Refused(_) => {}
                     }
                 }
-                Place::Begin
+                // A run that was cancelled compensates before it ends.
+                if self.is_open() { Place::Wait } else { Place::Begin }
             }
         }
     }
@@ -190,7 +217,8 @@ impl Progress {
             // What has ended leaves first; what is still to be done never does.
             let ended = |begun: &Begun| matches!(begun.stage, Stage::Ended | Stage::Refused(_));
             let oldest = |is: &dyn Fn(&Begun) -> bool| self.recent.iter().position(is);
-            match oldest(&ended).or_else(|| oldest(&|begun| begun.stage == Stage::Open)) {
+            let open = |begun: &Begun| matches!(begun.stage, Stage::Open | Stage::Cancelling);
+            match oldest(&ended).or_else(|| oldest(&open)) {
                 Some(place) => drop(self.recent.remove(place)),
                 None => break,
             }
@@ -235,8 +263,8 @@ mod tests {
         for begun in &mut progress.recent {
             match begun.stage {
                 Stage::Begin => begun.stage = Stage::Open,
-                Stage::Cancel => begun.stage = Stage::Ended,
-                Stage::Open | Stage::Ended | Stage::Refused(_) => {}
+                Stage::Cancel => begun.stage = Stage::Cancelling,
+                Stage::Open | Stage::Cancelling | Stage::Ended | Stage::Refused(_) => {}
             }
         }
     }
@@ -274,10 +302,11 @@ mod tests {
             ),
             (
                 Overlap::Cancel,
-                vec![(10, Stage::Ended), (20, Stage::Cancel), (30, Stage::Begin)],
-                vec![],
-                0,
-                vec![(10, Stage::Ended), (20, Stage::Ended), (30, Stage::Ended)],
+                // What was cancelled has not ended: the last one waits for that.
+                vec![(10, Stage::Cancelling)],
+                vec![30],
+                1,
+                vec![(10, Stage::Ended), (30, Stage::Begin)],
             ),
         ] {
             let rules = rules(policy, 60);

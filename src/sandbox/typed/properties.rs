@@ -131,6 +131,25 @@ proptest! {
     }
 
     #[test]
+    fn a_float_reads_back_to_the_last_bit(bits in any::<u64>(), narrow in any::<u32>()) {
+        let (double, single) = (f64::from_bits(bits), f32::from_bits(narrow));
+        prop_assume!(!double.is_nan() && !single.is_nan());
+        for (shape, value) in [(Shape::Float64, Val::Float64(double)), (Shape::Float32, Val::Float32(single))] {
+            let text = write(&shape, &value, usize::MAX).unwrap();
+            // Any program between writer and reader keeps it, too: ours parse and print it again.
+            let passed_on = serde_json::from_slice::<Value>(&text).unwrap().to_string();
+            let back = read(&shape, passed_on.as_bytes());
+            let back = back.map_err(|mismatch| TestCaseError::fail(mismatch.to_string()))?;
+            let same = match (&back, &value) {
+                (Val::Float64(back), Val::Float64(value)) => back.to_bits() == value.to_bits(),
+                (Val::Float32(back), Val::Float32(value)) => back.to_bits() == value.to_bits(),
+                _ => false,
+            };
+            prop_assert!(same, "{:?} by {}", back, passed_on);
+        }
+    }
+
+    #[test]
     fn an_argument_reads_back_in_every_form((shape, value) in shapes_with_values()) {
         let text = String::from_utf8(write(&shape, &value, usize::MAX).unwrap()).unwrap();
         let params = vec![("p".to_owned(), shape.clone()), ("q".to_owned(), Shape::Bool)];

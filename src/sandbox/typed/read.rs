@@ -445,7 +445,7 @@ impl Seed<'_> {
         }
     }
 
-    /// Reads a number to the last bit, which the reader of JSON does not: it rounds twice, for speed.
+    /// Reads a number of any length; one that no double can hold is named.
     fn float<E: serde::de::Error>(&self, text: &str) -> Result<Val, E> {
         // What JSON calls a number has no other spelling here: strings have quotes, and `inf` is no JSON.
         match text.parse::<f64>() {

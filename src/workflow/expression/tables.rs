@@ -358,9 +358,21 @@ mod tests {
             // Beyond 64 bits signed an integer is a double.
             if json.is_u64() && !json.is_i64() {
                 let (back, whole) = (back[0].as_f64().unwrap(), json.as_f64().unwrap());
-                prop_assert!((back - whole).abs() <= whole * 1e-15, "{back} {whole}");
+                prop_assert_eq!(back.to_bits(), whole.to_bits(), "{} {}", back, whole);
             } else if !json.is_array() && !json.is_object() {
                 prop_assert_eq!(&back[0], &json);
+            }
+        }
+
+        #[test]
+        fn a_double_comes_back_to_the_last_bit(bits in any::<u64>()) {
+            let double = f64::from_bits(bits);
+            prop_assume!(double.is_finite());
+            let values = Values::from([(Variable::Prev, Datum::of_json(&json!({"v": double})))]);
+            for template in [json!([double]), json!(["${prev.v}"])] {
+                let evaluated = Template::parse(&template).unwrap().evaluate(&values).unwrap();
+                let back = evaluated.to_json().unwrap()[0].as_f64().unwrap();
+                prop_assert_eq!(back.to_bits(), bits, "{} from {}", back, template);
             }
         }
 

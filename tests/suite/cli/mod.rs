@@ -9,6 +9,7 @@
 //! | `arguments` | names and options that are wrong |
 //! | `batches` | `lovage send --batch`, `lovage batch ...` |
 //! | `waiting` | what is told while something is awaited, and ctrl-c |
+//! | `gather` | `--singleton` and `--debounce` |
 //! | `queues` | `lovage queue ...` |
 //! | `dead` | `lovage dead ...` |
 //! | `exec` | `lovage exec` of modules |
@@ -24,6 +25,7 @@ mod example_flows;
 mod exec;
 mod exec_flows;
 mod flows;
+mod gather;
 mod guests;
 mod limits;
 mod modules;

@@ -52,6 +52,11 @@ fn a_project_in_rust_builds_and_runs() {
 }
 
 #[test]
+fn a_project_in_rust_with_the_sdk_builds_and_runs() {
+    makes_builds_and_runs("rust-sdk");
+}
+
+#[test]
 fn a_project_in_c_builds_and_runs() {
     makes_builds_and_runs("c");
 }

@@ -90,7 +90,7 @@ fn what_cannot_be_a_schedule_is_refused_by_name() {
     let dev = shared();
     let task = ["--task", "hello/add", "[1, 2]"];
     for (args, words) in [
-        (&["--cron", "0 0 30 2 *"][..], "this never comes"),
+        (&["--cron", "0 0 30 2 *"][..], "cron \"0 0 30 2 *\": no date in UTC ever fits it"),
         (&["--cron", "61 * * * *"], "five fields"),
         (&["--cron", "* * * * *", "--zone", "Europe/Berlinn"], "is it Europe/Berlin?"),
         (&["--at", "2026-10-25T02:30", "--zone", "Europe/Berlin"], "comes twice on that day"),
@@ -102,7 +102,10 @@ fn what_cannot_be_a_schedule_is_refused_by_name() {
         (&["--every", "400d"], "of a year at most"),
         (&["--every", "5s", "--cron", "* * * * *"], "cannot be used with"),
         (&["--every", "5s", "--overlap", "both"], "skip, queue, allow or cancel"),
-        (&["--every", "5s", "--until", "2020-01-01T00:00:00Z"], "this never comes"),
+        (
+            &["--every", "5s", "--until", "2020-01-01T00:00:00Z"],
+            "until 2020-01-01T00:00:00.000Z: the first time would be",
+        ),
         (&[], "required"),
     ] {
         let args = [&["schedule", "create", "bad"], args, &task].concat();

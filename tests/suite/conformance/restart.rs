@@ -45,7 +45,13 @@ async fn waiting_takers_readers_and_listeners_outlast_a_killed_server() {
 
     put(&test.nats, "lvg.default.task.q.5.b", "b").await;
     put(&test.nats, "lvg.default.log.a", "2").await;
-    let after = next(&mut taker).await;
+    let mut after = next(&mut taker).await;
+    if text(&after.message) == "a" {
+        // On a machine that took its time the lease of what was out has ended meanwhile.
+        assert_eq!(after.count, 2);
+        taker.allow(1);
+        after = next(&mut taker).await;
+    }
     assert_eq!((text(&after.message), after.count), ("b", 1));
     after.lease.finish().await.unwrap();
     assert_eq!(text(&soon(reading.next()).await.unwrap().unwrap()), "2");

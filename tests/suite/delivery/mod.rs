@@ -6,14 +6,17 @@ mod batches;
 mod cancel;
 mod chaos;
 mod dead;
+mod debounce;
 mod failures;
 mod limits;
+mod loading;
 mod moves;
 mod once;
 mod queues;
 mod races;
 mod rejections;
 mod retries;
+mod singleton;
 mod steps;
 
 use std::time::Duration;

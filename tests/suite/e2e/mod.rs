@@ -13,6 +13,7 @@
 //! | `placement` | tasks go to hosts of their tenant and queue |
 //! | `messages` | what strangers publish |
 //! | `grants` | tenants keep to their own buckets and secrets, and operators decide what may be granted |
+//! | `metering` | modules that count no fuel, and operators who do not want them |
 //! | `values` | inputs and outputs above the inline limit |
 //! | `runs` | runs of flows, and coordinators that are killed |
 //! | `schedules` | one start a slot, with two coordinators of which one is killed |
@@ -29,6 +30,7 @@ mod grants;
 mod hosts;
 mod main_job;
 mod messages;
+mod metering;
 mod placement;
 mod retries;
 mod runs;

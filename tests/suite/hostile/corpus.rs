@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use lovage::model::Limits;
+use lovage::model::{Limits, Metering};
 
 use super::generated::generated;
 
@@ -33,6 +33,15 @@ impl Expected {
         match self {
             Self::Refused(words) => ended.starts_with("refused ") && ended.contains(words),
             Self::Ends(words) => ended == words,
+        }
+    }
+
+    /// The same, with its fuel or without: what would run out of it ends at its deadline, and all else as it did.
+    pub(super) fn metered(&self, metering: Metering) -> Self {
+        match self {
+            Self::Refused(words) => Self::Refused(words.clone()),
+            Self::Ends(words) if !metering.is_fuel() && words == "out_of_fuel" => Self::Ends("deadline".to_owned()),
+            Self::Ends(words) => Self::Ends(words.clone()),
         }
     }
 

@@ -6,7 +6,7 @@ use super::corpus::Guest;
 const HEAD: &[u8] = b"\0asm\x01\0\0\0";
 
 /// A number as Wasm writes it.
-fn leb(mut number: usize) -> Vec<u8> {
+pub(super) fn leb(mut number: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     loop {
         let low = u8::try_from(number & 0x7f).unwrap();
@@ -19,7 +19,7 @@ fn leb(mut number: usize) -> Vec<u8> {
     }
 }
 
-fn section(id: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn section(id: u8, body: &[u8]) -> Vec<u8> {
     [&[id][..], &leb(body.len()), body].concat()
 }
 

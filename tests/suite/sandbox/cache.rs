@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{Call, Rig, config, guests, output};
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let own = dir.join("artifacts");
     let versions = fs::read_dir(own).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
     versions.flat_map(|version| fs::read_dir(version).unwrap().map(|entry| entry.unwrap().path())).collect()

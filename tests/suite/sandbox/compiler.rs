@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lovage::model::Digest;
-use lovage::sandbox::{Error, Rejection, Sandbox};
+use lovage::sandbox::{Config, Error, Rejection, Sandbox};
 use tokio::task::JoinSet;
 
 use super::{Call, Rig, guests, output};
+use crate::support::eventually::eventually;
+use crate::support::gate::{Gate, large};
 
 /// Loops in loops over many locals: the time and the memory of register allocation grow with the square of either.
 fn bomb(depth: usize, locals: usize) -> Bytes {
@@ -56,6 +58,25 @@ async fn a_bomb_goes_off_once() {
     let rejections = tasks.join_all().await;
     assert!(rejections.iter().all(|rejection| matches!(rejection, Rejection::CompileLimit { .. })));
     assert_eq!(rig.sandbox.stats().compiled, 1);
+}
+
+#[tokio::test]
+async fn a_small_module_is_not_stuck_behind_large_ones() {
+    let gate = Gate::new();
+    let sandbox = Sandbox::new(Config::new(4, 2, gate.cache(), gate.compiler())).unwrap();
+    let mut tasks = JoinSet::new();
+    for mark in ["a", "b", "c"] {
+        let (sandbox, bytes) = (sandbox.clone(), Bytes::from(large(mark)));
+        tasks
+            .spawn(async move { sandbox.load(&Digest::of(&bytes), bytes).await.map(|module| module.artifact_bytes()) });
+    }
+    eventually("a large one is compiled", || async { (sandbox.stats().compiled == 1).then_some(()) }).await;
+    let small = Bytes::from(guests::says(1, "1", 0));
+    sandbox.load(&Digest::of(&small), small).await.unwrap();
+    assert_eq!(sandbox.stats().compiled, 2, "the small one, and one of the large ones");
+    gate.open();
+    assert!(tasks.join_all().await.iter().all(|loaded| matches!(loaded, Ok(bytes) if *bytes > 1 << 20)));
+    assert_eq!(sandbox.stats().compiled, 4);
 }
 
 #[tokio::test]

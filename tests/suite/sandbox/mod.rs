@@ -9,6 +9,7 @@ mod guests;
 mod http;
 mod languages;
 mod limits;
+mod metering;
 mod mutations;
 mod tasks;
 mod traps;

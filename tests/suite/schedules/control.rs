@@ -129,10 +129,10 @@ async fn what_cannot_be_a_schedule_is_refused_and_nothing_is_stored() {
     let cron = |expression: &str, zone: &str| When::Cron { expression: expression.to_owned(), zone: zone.to_owned() };
     let past = Timestamp::from_millis(rig.now().as_millis() - 1);
     for (when, words) in [
-        (cron("0 0 30 2 *", "UTC"), "never comes"),
+        (cron("0 0 30 2 *", "UTC"), "no date in UTC ever fits it"),
         (cron("* * * * *", "Europe/Berlinn"), "is it Europe/Berlin?"),
         (cron("often", "UTC"), "five fields"),
-        (When::Once { at: past }, "never comes"),
+        (When::Once { at: past }, "that is over"),
         (When::Every { every: second(0), anchor: past }, "at least 1s"),
     ] {
         let mut draft = rig.draft("s", Overlap::Skip);
@@ -142,7 +142,7 @@ async fn what_cannot_be_a_schedule_is_refused_and_nothing_is_stored() {
     }
     let mut draft = rig.draft("s", Overlap::Skip);
     draft.rules.until = Some(past);
-    assert!(rig.client.create_schedule(draft).await.unwrap_err().to_string().contains("never comes"));
+    assert!(rig.client.create_schedule(draft).await.unwrap_err().to_string().contains("the first time would be"));
     let mut draft = rig.draft("s", Overlap::Skip);
     draft.what = What::Flow { name: "g".parse().unwrap(), version: None, input: None, labels: Default::default() };
     assert!(rig.client.create_schedule(draft).await.unwrap_err().to_string().contains("find flow g"));

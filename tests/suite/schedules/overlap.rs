@@ -74,3 +74,28 @@ async fn a_flow_is_started_once_a_slot_and_awaited() {
     .await;
     assert_eq!(rig.client.slot_state(&schedule, &slot).await.unwrap(), "cancelled");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cancelled_compensates_before_the_next_one_starts() {
+    let rig = Rig::new().await;
+    let _driver = rig.driver().await;
+    let mut draft = rig.draft("s", Overlap::Cancel);
+    draft.what = What::Flow { name: "f".parse().unwrap(), version: None, input: None, labels: Default::default() };
+    let made = rig.client.create_schedule(draft).await.unwrap();
+    let stage = |schedule: &Schedule, at: usize| schedule.progress.recent.get(at).map(|begun| begun.stage.clone());
+    let is = |place, wanted: Stage| move |schedule: &Schedule| stage(schedule, place) == Some(wanted.clone());
+    let first = rig.until("s", "the first run starts", is(0, Stage::Open)).await.progress.recent[0].slot.clone();
+    let run = made.id(rig.client.tenant(), &first);
+    let cancelled = rig.until("s", "it is cancelled", is(0, Stage::Cancelling)).await;
+    assert_eq!((cancelled.progress.started, cancelled.progress.waiting.len()), (1, 1));
+    // Two more slots come while it compensates: the last of them takes the place of those before.
+    let later = |schedule: &Schedule| schedule.progress.skipped == 2;
+    let waits = rig.until("s", "later slots come", later).await;
+    assert_eq!((waits.progress.started, waits.progress.waiting.len()), (1, 1));
+    let last = waits.progress.waiting[0].slot.clone();
+    let end = End { result: Ending::Cancelled, compensation_failures: Vec::new() };
+    let (name, event) = (RecordName::End(0), Event::End { generation: 0, end });
+    lovage::store::journal::write(&rig.broker, rig.client.tenant(), &run, &name, event).await.unwrap();
+    let next = rig.until("s", "the last one starts", is(1, Stage::Open)).await;
+    assert_eq!((stage(&next, 0), next.progress.recent[1].slot.clone()), (Some(Stage::Ended), last));
+}

@@ -1,6 +1,7 @@
 //! What several tests need.
 
 pub(crate) mod eventually;
+pub(crate) mod gate;
 pub(crate) mod guests;
 pub(crate) mod modules;
 pub(crate) mod nats;

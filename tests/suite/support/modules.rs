@@ -22,7 +22,11 @@ pub(crate) fn sandbox() -> Sandbox {
 
 /// Uploads a guest under examples/guests by its name, as `lovage module push` does.
 pub(crate) async fn push(client: &Client, name: &str) -> ModuleRecord {
-    let bytes = &std::fs::read(super::guests::built(name)).unwrap();
+    push_bytes(client, name, &std::fs::read(super::guests::built(name)).unwrap()).await
+}
+
+/// The same with a module that a test made.
+pub(crate) async fn push_bytes(client: &Client, name: &str, bytes: &[u8]) -> ModuleRecord {
     let sandbox = sandbox();
     let inspection = inspect(bytes).unwrap();
     let contract = inspection.contract;

@@ -362,7 +362,7 @@ proptest! {
     /// No form of an address that is denied is public in another form.
     #[test]
     fn forms_of_an_address_are_judged_alike(bits in any::<u32>()) {
-        let address = std::net::Ipv4Addr::from_bits(bits);
+        let address = core::net::Ipv4Addr::from_bits(bits);
         let mapped = IpAddr::V6(address.to_ipv6_mapped());
         prop_assert_eq!(special_range(IpAddr::V4(address), &[]), special_range(mapped, &[]));
     }

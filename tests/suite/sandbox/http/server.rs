@@ -132,7 +132,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(String, usize)> 
 }
 
 async fn endless(stream: &mut (impl AsyncWrite + Unpin)) {
-    let chunk = [b'x'; 64 << 10];
+    let chunk = vec![b'x'; 64 << 10];
     drop(stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await);
     while stream.write_all(&chunk).await.is_ok() {}
 }

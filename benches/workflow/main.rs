@@ -2,10 +2,13 @@
 //!
 //! `cargo bench --bench workflow`, or one figure: `cargo bench --bench workflow -- chord`. The figures are `core`, `chain`, `group`,
 //! `chord` and `map`. nats-server, host and coordinator are processes of their own; each task runs in a fresh sandbox. Guests are
-//! those of scripts/build-guests.
+//! those of scripts/build-guests. Beside each figure stands what a raw loop on the same server does just before it: a step of a chain
+//! against one call of the raw loop in sequence, members a second against its calls a second.
+
+#[path = "../common/raw.rs"]
+mod raw;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::error::Error;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,9 +24,8 @@ use lovage::model::{Datum, Digest, RunId, Tenant, Timestamp};
 use lovage::workflow::flow::Document;
 use lovage::workflow::journal::{CORE_VERSION, Outcome, Pin, Pins, RunLimits, Start};
 use lovage::workflow::{Effect, Event, Record, Run};
+use raw::{Outcomes, Raw, rate as raw_rate, timed};
 use serde_json::{Value, json};
-
-type Outcomes<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// Chains that run one after the other.
 const CHAINS_ALONE: usize = 200;
@@ -34,6 +36,9 @@ const CHAINS: usize = 500;
 const ROUNDS: usize = 5;
 /// Items of the wide map.
 const ITEMS: usize = 100_000;
+/// Calls of the raw loop, at once and one after the other.
+const RAW_CALLS: usize = 10_000;
+const RAW_ALONE: usize = 500;
 /// Tasks that the host runs at a time.
 const SLOTS: &str = "64";
 
@@ -97,6 +102,7 @@ fn chord(count: usize) -> Value {
 /// A host and a coordinator as processes, and a client of theirs.
 struct Platform {
     client: Client,
+    raw: Raw,
     coordinator: Role,
     _host: Role,
 }
@@ -158,7 +164,12 @@ impl Platform {
         }
         let host = Role::start(&mut lovage(&["host", "--concurrency", SLOTS]))?;
         let coordinator = Role::start(&mut lovage(&["coordinator"]))?;
-        let platform = Self { client: Client::new(nats.broker(), tenant), coordinator, _host: host };
+        let platform = Self {
+            client: Client::new(nats.broker(), tenant),
+            raw: Raw::start(url, true).await?,
+            coordinator,
+            _host: host,
+        };
         // Both guests are loaded before anything is timed.
         for _ in 0..20 {
             platform.run(&document(&chord(10))?).await?;
@@ -177,8 +188,10 @@ impl Platform {
 
     async fn chains(&self) -> Outcomes<()> {
         let chain = document(&chain(10))?;
+        let raw = self.raw_alone().await?;
         let (ten, p99) = self.alone(&chain, CHAINS_ALONE).await?;
         println!("chain of 10, one at a time   p50 {ten:.2} ms   p99 {p99:.2} ms");
+        println!("  against ten of the raw loop in sequence, {raw:.2} ms each: {:.1}", ten / 10.0 / raw);
         let (fifty, _) = self.alone(&document(&self::chain(50))?, CHAINS_ALONE / 5).await?;
         println!("a step of a chain            {:.2} ms   (chains of 50 against chains of 10)", (fifty - ten) / 40.0);
         let began = Instant::now();
@@ -186,6 +199,16 @@ impl Platform {
         let times: Vec<Duration> = runs.buffer_unordered(CHAINS_IN_FLIGHT).try_collect().await?;
         println!("chains of 10, {CHAINS_IN_FLIGHT} at once      {:.0}/s", rate(times.len(), began.elapsed()));
         Ok(())
+    }
+
+    /// The median of one call of the raw loop, in milliseconds.
+    async fn raw_alone(&self) -> Outcomes<f64> {
+        let mut times = Vec::new();
+        for _ in 0..RAW_ALONE {
+            times.push(timed(self.raw.call()).await?);
+        }
+        times.sort_unstable();
+        Ok(times.get(RAW_ALONE / 2).copied().unwrap_or_default().as_secs_f64() * 1e3)
     }
 
     /// The median and the 99th percentile of runs one after the other, in milliseconds.
@@ -200,15 +223,19 @@ impl Platform {
     }
 
     /// The median of some runs.
-    async fn rounds(&self, name: &str, flow: &Value, members: usize) -> Outcomes<()> {
+    async fn rounds(&self, name: &str, flow: &Value, count: usize) -> Outcomes<()> {
         let document = document(flow)?;
-        let mut times = Vec::new();
+        let (mut times, mut raw) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
+            raw.push(raw_rate(RAW_CALLS, || self.raw.call()).await?);
             times.push(self.run(&document).await?);
         }
         times.sort_unstable();
-        let median = times.get(ROUNDS / 2).copied().unwrap_or_default();
-        println!("{name} of {members:<6}   {:.3} s   {:.0} members/s", median.as_secs_f64(), rate(members, median));
+        raw.sort_unstable_by(f64::total_cmp);
+        let (median, raw) = (times.get(ROUNDS / 2).copied().unwrap_or_default(), raw.get(ROUNDS / 2).copied());
+        let (members, raw) = (rate(count, median), raw.unwrap_or_default());
+        println!("{name} of {count:<6}   {:.3} s   {members:.0} members/s", median.as_secs_f64());
+        println!("  against the raw loop, {raw:.0} calls/s: {:.2}", members / raw);
         Ok(())
     }
 
