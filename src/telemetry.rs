@@ -258,3 +258,173 @@ impl Drop for RunningGuard {
         self.0.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Failure, Kind, Value};
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::time::Duration;
+
+    /// A sample: its name, its labels as they are written, and its value.
+    type Samples = BTreeMap<(String, String), f64>;
+
+    fn is_name(text: &str) -> bool {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        !text.is_empty() && !text.starts_with(|c: char| c.is_ascii_digit()) && text.chars().all(plain)
+    }
+
+    /// Takes `name="value",` apart; in a value a backslash stands before itself, a quote, and an `n`.
+    fn check_labels(mut labels: &str) {
+        let mut names = BTreeSet::new();
+        while !labels.is_empty() {
+            let (name, rest) = labels.split_once("=\"").expect("a label has a value");
+            assert!(is_name(name) && names.insert(name), "{labels}");
+            let mut escaped = false;
+            let end = rest.find(|c: char| {
+                let ends = c == '"' && !escaped;
+                assert!(!escaped || matches!(c, '"' | '\\' | 'n'), "{labels}");
+                escaped = c == '\\' && !escaped;
+                ends
+            });
+            let behind = &rest[end.expect("a value ends") + 1..];
+            labels = behind.strip_prefix(',').unwrap_or(behind);
+            assert!(behind.is_empty() || behind.starts_with(','), "{labels}");
+        }
+    }
+
+    /// Reads the OpenMetrics text format, strictly.
+    fn read(text: &str) -> Samples {
+        let mut families: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut samples = Samples::new();
+        let lines = text.strip_suffix("# EOF\n").expect("it ends with its mark");
+        for line in lines.lines() {
+            if let Some(comment) = line.strip_prefix("# ") {
+                let (what, rest) = comment.split_once(' ').unwrap();
+                let (name, value) = rest.split_once(' ').unwrap();
+                assert!(
+                    matches!(what, "HELP" | "TYPE" | "UNIT") && is_name(name) && name.starts_with("lovage_"),
+                    "{line}"
+                );
+                assert!(what != "TYPE" || families.insert(name, value).is_none(), "{name} is told of twice");
+                assert!(what != "UNIT" || name.ends_with(&format!("_{value}")), "{line}");
+                continue;
+            }
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            let (name, labels) = sample.split_once('{').unwrap_or((sample, "}"));
+            let labels = labels.strip_suffix('}').unwrap();
+            check_labels(labels);
+            let of = |suffix: &str, kind: &str| {
+                name.strip_suffix(suffix).is_some_and(|family| families.get(family) == Some(&kind))
+            };
+            let histogram = ["_bucket", "_sum", "_count"].into_iter().any(|suffix| of(suffix, "histogram"));
+            assert!(is_name(name) && (of("_total", "counter") || of("", "gauge") || histogram), "{line}");
+            let value: f64 = value.parse().unwrap();
+            assert!(value.is_finite() && (value >= 0.0 || of("", "gauge")), "{line}");
+            assert!(samples.insert((name.to_owned(), labels.to_owned()), value).is_none(), "{sample} stands twice");
+        }
+        samples
+    }
+
+    fn value(samples: &Samples, name: &str, labels: &str) -> Option<f64> {
+        samples.get(&(format!("lovage_{name}"), labels.to_owned())).copied()
+    }
+
+    fn settled(end: End, fuel: u64, duration_us: u64) -> Settled {
+        Settled { end, usage: Usage { attempt: 1, fuel, duration_us, ..Usage::default() } }
+    }
+
+    #[test]
+    fn tasks_and_attempts_are_counted_by_how_they_ended() {
+        let metrics = Metrics::default();
+        let failed = |kind| End::Failed(Failure::new(kind, "a \"word\" of a guest's\n"));
+        let ends = [End::Succeeded(Value::Inline("1".into())), failed(Kind::Trap), failed(Kind::Trap), End::Cancelled];
+        for end in ends {
+            metrics.settled(&settled(end, 10, 2_000_000));
+        }
+        let outcome = StepOutcome { end: StepEnd::Failed(Failure::new(Kind::Trap, "")), usage: Usage::default() };
+        metrics.step_ended(&outcome);
+        let samples = read(&metrics.text());
+        for (state, kind, count) in [("succeeded", "", 1.0), ("failed", "trap", 3.0), ("cancelled", "", 1.0)] {
+            let labels = format!("state=\"{state}\",kind=\"{kind}\"");
+            assert_eq!(value(&samples, "tasks_settled_total", &labels), Some(count), "{labels}");
+        }
+        assert_eq!(value(&samples, "fuel_used_total", ""), Some(40.0));
+        assert_eq!(value(&samples, "invocation_duration_seconds_count", ""), Some(5.0));
+        assert_eq!(value(&samples, "invocation_duration_seconds_sum", ""), Some(8.0));
+        let buckets = samples.iter().filter(|((name, _), _)| name.ends_with("_bucket"));
+        let of_two_seconds = buckets.filter(|(_, count)| **count == 5.0).count();
+        assert!(of_two_seconds > 1, "there are buckets beyond two seconds, and each holds those before it");
+    }
+
+    #[test]
+    fn what_runs_is_counted_until_its_guard_is_dropped_whichever_clone_counts() {
+        let metrics = Metrics::default();
+        let running = |metrics: &Metrics| value(&read(&metrics.text()), "tasks_running", "");
+        let (one, two) = (metrics.count_running(), metrics.clone().count_running());
+        assert_eq!(running(&metrics), Some(2.0));
+        drop(one);
+        assert_eq!(running(&metrics.clone()), Some(1.0));
+        drop(two);
+        assert_eq!(running(&metrics), Some(0.0));
+    }
+
+    #[test]
+    fn an_autoscaler_sees_a_queue_until_it_is_forgotten() {
+        let metrics = Metrics::default();
+        let queues = ["images", "mail"].map(|name| name.parse::<Queue>().unwrap());
+        let oldest = Duration::from_millis(61_900);
+        let load = Load { waiting: 7, running: 3, oldest, hosts: 2, slots: 16, ..Load::default() };
+        for queue in &queues {
+            metrics.queues.set(queue, &load, u64::MAX);
+        }
+        metrics.queues.set(&queues[0], &load, 4);
+        let samples = read(&metrics.text());
+        for (name, expected) in [
+            ("queue_waiting", 7.0),
+            ("queue_running", 3.0),
+            ("queue_oldest_age_seconds", 61.0),
+            ("queue_hosts", 2.0),
+            ("queue_hosts_wanted", 4.0),
+        ] {
+            assert_eq!(value(&samples, name, "queue=\"images\""), Some(expected), "{name}");
+        }
+        metrics.queues.forget(&queues[0]);
+        let samples = read(&metrics.text());
+        let of = |queue: &str| samples.keys().filter(|(_, labels)| *labels == format!("queue=\"{queue}\"")).count();
+        assert_eq!((of("images"), of("mail")), (0, 5));
+    }
+
+    proptest! {
+        /// Whatever was counted, a scraper can read it.
+        #[test]
+        fn what_is_scraped_is_in_the_format_of_openmetrics(
+            ends in proptest::collection::vec((0..=Kind::ALL.len(), any::<u32>(), any::<u64>()), 0..20),
+            queues in proptest::collection::btree_map("[a-z0-9_-]{1,64}", any::<[u64; 5]>(), 0..5),
+            runs in proptest::collection::vec(proptest::sample::select(&["succeeded", "failed", "cancelled"][..]), 0..5),
+            counted in 0..1_000_u32,
+        ) {
+            let metrics = Metrics::default();
+            for (kind, fuel, duration_us) in &ends {
+                let end = Kind::ALL.get(*kind).map_or(End::Expired, |kind| End::Failed(Failure::new(*kind, "\"\n")));
+                metrics.settled(&settled(end, (*fuel).into(), *duration_us));
+            }
+            for (queue, [waiting, running, oldest, hosts, wanted]) in &queues {
+                let oldest = Duration::from_secs(*oldest);
+                let load = Load { waiting: *waiting, running: *running, oldest, hosts: *hosts, ..Load::default() };
+                metrics.queues.set(&queue.parse().unwrap(), &load, *wanted);
+            }
+            runs.iter().for_each(|state| metrics.runs.ended(state));
+            metrics.runs.folded.inc_by(counted.into());
+            metrics.schedules.missed.inc_by(counted.into());
+            let samples = read(&metrics.text());
+            prop_assert_eq!(value(&samples, "run_records_folded_total", ""), Some(f64::from(counted)));
+            prop_assert_eq!(value(&samples, "schedule_slots_missed_total", ""), Some(f64::from(counted)));
+            let told = samples.keys().filter(|(name, _)| name == "lovage_queue_waiting").count();
+            prop_assert_eq!(told, queues.len());
+            let settled: f64 = samples.iter().filter(|((name, _), _)| name == "lovage_tasks_settled_total").map(|(_, n)| n).sum();
+            prop_assert_eq!(settled, f64::from(u32::try_from(ends.len()).unwrap()));
+        }
+    }
+}

@@ -77,7 +77,8 @@ pub struct Message {
 pub struct Publish {
     /// Where to.
     pub subject: String,
-    /// Names and values beside the payload.
+    /// Names and values beside the payload. Those of the broker's own (`Nats-...`), as of a message that was delivered, are not
+    /// sent on.
     pub headers: Headers,
     /// The bytes.
     pub payload: Bytes,
@@ -174,9 +175,9 @@ pub struct Consumer {
 /// What a consumer has before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
-    /// Messages that wait to be handed out, those that were handed back among them.
+    /// Messages that were never handed out.
     pub waiting: u64,
-    /// Messages that are out under a lease.
+    /// Messages that were handed out and are not finished: under a lease, or handed back and not handed out again.
     pub out: u64,
     /// Deliveries since the consumer was made: grows with what is done, and with what is delivered again.
     pub delivered: u64,

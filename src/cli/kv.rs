@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 use super::{Connect, Fault, input, output};
 use crate::model::BucketName;
 use crate::model::grants::{KEY_BYTES_MAX, KEYS_MAX, KV_VALUE_BYTES_MAX, is_key};
+use crate::protocol::note::printable;
 use crate::store::kv::Kv as Bucket;
 
 /// `lovage kv ...`.
@@ -162,6 +163,6 @@ impl Ls {
         if self.json {
             return output::json(&keys);
         }
-        keys.iter().try_for_each(|key| output::line(key))
+        keys.iter().try_for_each(|key| output::line(&printable(key)))
     }
 }

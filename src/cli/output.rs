@@ -39,18 +39,20 @@ pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> Result<(), Fault> {
 }
 
 fn columns(head: &[&str], rows: &[Vec<String>]) -> Vec<String> {
+    // A tab would move what stands behind it.
+    let shown = |cell: &str| printable(cell).replace('\t', " ");
     let head: Vec<String> = head.iter().map(|&cell| cell.to_owned()).collect();
     let rows: Vec<Vec<String>> =
-        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| printable(cell)).collect()).collect();
+        std::iter::once(&head).chain(rows).map(|row| row.iter().map(|cell| shown(cell)).collect()).collect();
     let width = |column: usize| {
         rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
-    let shown = |row: &Vec<String>| {
+    let line = |row: &Vec<String>| {
         let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter().map(shown).collect()
+    rows.iter().map(line).collect()
 }
 
 /// Says on stderr what was done to something.
@@ -85,6 +87,7 @@ fn write(bytes: &[u8]) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn json_is_one_line_and_other_bytes_are_left_alone() {
@@ -109,6 +112,38 @@ mod tests {
         );
         assert_eq!(shown, ["NAME   SIZE   NOTE", "\u{e4}\u{e4}\u{e4}\u{e4}\u{e4}  1", "a      22222  \\u{1b}[2J"]);
         assert_eq!(columns(&["NAME"], &[]), ["NAME"]);
+    }
+
+    proptest! {
+        #[test]
+        fn cells_of_a_column_begin_below_each_other(rows in proptest::collection::vec(any::<[String; 3]>(), 0..8)) {
+            let cells: Vec<Vec<String>> = rows.iter().map(|row| row.to_vec()).collect();
+            let shown = columns(&["ONE", "TWO", "THREE"], &cells);
+            prop_assert_eq!(shown.len(), rows.len() + 1);
+            let head = shown[0].clone();
+            let starts = ["TWO", "THREE"].map(|name| head.find(name).unwrap());
+            for (line, row) in shown.iter().skip(1).zip(&rows) {
+                prop_assert!(!line.contains(char::is_control), "{:?}", line);
+                for (start, cell) in starts.into_iter().zip(&row[1..]) {
+                    let cell = printable(cell).replace('\t', " ");
+                    let found: String = line.chars().skip(start).take(cell.chars().count()).collect();
+                    prop_assert_eq!(found.trim_end(), cell.trim_end());
+                }
+            }
+        }
+
+        #[test]
+        fn an_output_is_one_line_if_it_is_json_and_means_the_same(json in "[\\[{\"a: 1,}\\]\n\r]{0,12}", number in any::<i64>(), text in any::<String>()) {
+            let spread = serde_json::to_vec_pretty(&serde_json::json!({"text": text, "list": [number]})).unwrap();
+            let line = one_line(&spread);
+            prop_assert_eq!(line.iter().filter(|byte| matches!(byte, b'\n' | b'\r')).count(), 1);
+            let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+            prop_assert_eq!(read(&line), read(&spread));
+            // What is no JSON is left alone, but for its end.
+            if serde_json::from_str::<serde_json::Value>(&json).is_err() {
+                prop_assert_eq!(one_line(json.as_bytes()), format!("{json}\n").into_bytes());
+            }
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::Fault;
+use super::bar::cut_at_margin;
 use super::interrupt::{Choice, Interrupts};
 use crate::client::{Client, Error, Snapshot, Watch};
 use crate::model::lifecycle::{Settled, State};
@@ -21,6 +22,9 @@ const BAR_CELLS: u32 = 24;
 
 /// The longest word of a guest beside its progress, in characters, so that the line stays one line.
 const NOTE_CHARS_MAX: usize = 40;
+
+/// The longest number that is written out: sums of fractions have this many digits.
+const NUMBER_CHARS_MAX: usize = 20;
 
 /// What is told of one task.
 pub(super) struct Screen {
@@ -52,7 +56,7 @@ impl Screen {
                 self.say(&format!("attempt {}{of} failed, trying again in {wait}: {failure}", next.saturating_sub(1)));
             }
             Watch::Progress(progress) if self.terminal => {
-                eprint!("\r\x1b[K{}", bar(progress));
+                eprint!("\r\x1b[K{}", cut_at_margin(&bar(progress)));
                 self.progress_shown = true;
             }
             Watch::Progress(progress) => eprintln!("progress {}", amount(progress)),
@@ -100,15 +104,21 @@ pub(super) fn shown(line: &LogLine) -> String {
 }
 
 fn amount(progress: &Progress) -> String {
-    let of = progress.total.map(|total| format!(" of {total}")).unwrap_or_default();
+    let of = progress.total.map(|total| format!(" of {}", number(total))).unwrap_or_default();
     let note = progress.note.as_deref().map(|note| format!("  {}", printable(note))).unwrap_or_default();
-    format!("{}{of}{note}", progress.done)
+    format!("{}{of}{note}", number(progress.done))
+}
+
+/// A number of a guest's; one of hundreds of digits by its power of ten.
+fn number(number: f64) -> String {
+    let text = number.to_string();
+    if text.len() > NUMBER_CHARS_MAX { format!("{number:e}") } else { text }
 }
 
 /// As in `[######..................]  25%  1 of 4  reading`; without a total there is nothing to draw.
 fn bar(progress: &Progress) -> String {
     let short = Progress {
-        note: progress.note.as_deref().map(|note| note.chars().take(NOTE_CHARS_MAX).collect()),
+        note: progress.note.as_deref().map(|note| printable(note).chars().take(NOTE_CHARS_MAX).collect()),
         ..progress.clone()
     };
     let amount = amount(&short);
@@ -201,9 +211,22 @@ impl<'a> Awaited<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn progress(done: f64, total: Option<f64>, note: Option<&str>) -> Progress {
         Progress { at: Timestamp::default(), attempt: 1, done, total, note: note.map(str::to_owned) }
+    }
+
+    proptest! {
+        /// It is drawn over and over in one line.
+        #[test]
+        fn a_bar_is_one_short_line_whatever_a_guest_says(done in any::<f64>(), total in proptest::option::of(any::<f64>()), note in any::<String>()) {
+            let line = bar(&progress(done, total, Some(&note)));
+            prop_assert!(line.chars().count() <= 140, "{}", line);
+            prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t'), "{:?}", line);
+            let cells = line.chars().filter(|c| matches!(c, '#' | '.')).count();
+            prop_assert!(cells >= BAR_CELLS as usize || total.is_none_or(|total| !(total.is_finite() && total > 0.0)));
+        }
     }
 
     #[test]
@@ -211,6 +234,10 @@ mod tests {
         assert_eq!(bar(&progress(1.0, Some(4.0), Some("on"))), "[######..................]  25%  1 of 4  on");
         assert_eq!(bar(&progress(9.0, Some(4.0), None)), "[########################] 100%  9 of 4");
         assert_eq!(bar(&progress(3.0, None, None)), "3");
+        assert_eq!(
+            bar(&progress(1e300, Some(0.1 + 0.2), None)),
+            "[########################] 100%  1e300 of 0.30000000000000004"
+        );
         for (done, total) in [(f64::NAN, 1.0), (-1.0, 1.0), (1.0, 0.0), (1.0, f64::NAN), (f64::INFINITY, f64::INFINITY)]
         {
             let line = bar(&progress(done, Some(total), Some(&"x\x1b".repeat(1_000))));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Fault, signals};
 use crate::broker::nats::Nats;
 use crate::telemetry::Metrics;
+
+/// What metrics are written in: without its name a scraper would take counters for numbers of no kind.
+const METRICS_FORMAT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the status pages tell of.
 #[derive(Clone)]
@@ -59,7 +63,7 @@ pub(super) async fn serve(listener: TcpListener, status: Status, stop: Cancellat
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(move || std::future::ready(ready(&status))))
-        .route("/metrics", get(move || std::future::ready(metrics.text())));
+        .route("/metrics", get(move || std::future::ready(([(CONTENT_TYPE, METRICS_FORMAT)], metrics.text()))));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
     served.map_err(|error| Fault::platform(format!("failed to serve the status pages: {error}")))
 }

@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::bar::bar;
+use super::bar::{bar, cut_at_margin};
 use crate::client::{RunView, StepView};
 use crate::model::StepId;
 use crate::model::time::format_duration;
 use crate::protocol::note::printable;
-use crate::workflow::run::{Change, StepState, Waiting};
+use crate::workflow::run::{Change, Skipped, StepState, Waiting};
 
 /// Lines of a tree on a terminal: more would scroll, and could not be drawn again in place.
 const LINES_MAX: usize = 30;
@@ -65,7 +65,7 @@ impl Screen {
             let _infallible = write!(text, "\x1b[{}A\x1b[J", self.drawn);
         }
         for line in &lines {
-            text.push_str(line);
+            text.push_str(&cut_at_margin(line));
             text.push('\n');
         }
         self.drawn = lines.len();
@@ -141,8 +141,15 @@ pub(super) fn waits(waiting: &Waiting) -> Option<String> {
 
 /// The steps of a run as lines, at most so many.
 pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
-    let waiting = view.waiting();
-    let mut steps: Vec<&StepView> = view.steps().collect();
+    lines(view.steps().collect(), &view.waiting(), view.skipped(), lines_max)
+}
+
+fn lines(
+    mut steps: Vec<&StepView>,
+    waiting: &BTreeMap<StepId, Waiting>,
+    skipped: Vec<Skipped>,
+    lines_max: usize,
+) -> Vec<String> {
     steps.sort_by_cached_key(|step| natural(step.step.as_str()));
     let mut members: BTreeMap<Option<&str>, usize> = BTreeMap::new();
     steps.iter().for_each(|step| *members.entry(parent(step.step.as_str())).or_default() += 1);
@@ -166,7 +173,7 @@ pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
         true
     };
     let begun = steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step))));
-    let skipped = view.skipped().into_iter().map(|skipped| {
+    let skipped = skipped.into_iter().map(|skipped| {
         let text = printable(&format!("{}○ {}  skipped", "  ".repeat(depth(&skipped.step)), skipped.label));
         (skipped.step, text)
     });
@@ -174,8 +181,9 @@ pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
     lines.sort_by_cached_key(|(step, _)| natural(step.as_str()));
     let mut lines: Vec<String> = lines.into_iter().map(|(_, line)| line).collect();
     if lines.len() > lines_max {
-        let more = lines.len() - lines_max + 1;
-        lines.truncate(lines_max.saturating_sub(1));
+        let kept = lines_max.saturating_sub(1);
+        let more = lines.len() - kept;
+        lines.truncate(kept);
         lines.push(format!("  … {more} more steps"));
     }
     lines
@@ -238,6 +246,8 @@ fn natural(step: &str) -> Vec<(char, u64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Datum, Failure, Kind, Timestamp};
+    use proptest::prelude::*;
 
     #[test]
     fn steps_stand_in_the_order_of_their_numbers() {
@@ -245,5 +255,128 @@ mod tests {
         steps.sort_by_key(|step| natural(step));
         assert_eq!(steps, ["0", "0-1", "0-1-u", "0-2", "0-2_2", "0-2_2-0", "0-2_11", "0-10"]);
         assert_eq!((parent("0-2_2-0"), parent("0")), (Some("0-2_2"), None));
+    }
+
+    fn failure(message: &str) -> Failure {
+        Failure::new(Kind::Returned, message)
+    }
+
+    fn view(step: &str, label: &str, state: StepState, attempt: Option<u32>) -> StepView {
+        let (step, label) = (step.parse().unwrap(), label.to_owned());
+        let (began, changed) = (Timestamp::default(), Timestamp::from_millis(1_500));
+        StepView { step, label, kind: "task", state, attempt, began, changed }
+    }
+
+    #[test]
+    fn a_line_says_what_became_of_a_step_and_what_it_waits_for() {
+        let due = Timestamp::from_millis(60_000);
+        let succeeded = StepState::Succeeded(Datum::of_json(&serde_json::json!(1)));
+        for (state, waiting, expected) in [
+            (succeeded, None, "  ✓ m/t (attempt 2)  1s500ms"),
+            (StepState::Failed(failure("no")), None, "  ✗ m/t (attempt 2)  returned: no"),
+            (StepState::Cancelled, None, "  – m/t (attempt 2)"),
+            (
+                StepState::Queued,
+                Some(Waiting::Host { attempt: 2 }),
+                "  · m/t (attempt 2)  waits for a host to end attempt 2",
+            ),
+            (StepState::Queued, Some(Waiting::Paused), "  · m/t (attempt 2)  waits for the run to be resumed"),
+            (
+                StepState::Retrying { due, failure: failure("no") },
+                Some(Waiting::Until(due)),
+                "  ↻ m/t (attempt 2)  waits until 1970-01-01T00:01:00.000Z",
+            ),
+            (
+                StepState::Running,
+                Some(Waiting::Members { of: 4, ended: 1, in_flight: 2 }),
+                "  ▸ m/t (attempt 2)  [█████░░░░░░░░░░░░░░░] 1/4",
+            ),
+            (StepState::Running, Some(Waiting::Below), "  ▸ m/t (attempt 2)"),
+        ] {
+            assert_eq!(line(&view("0-1", "m/t", state, Some(2)), waiting.as_ref()), expected);
+        }
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line_where_people_want_to_know_it() {
+        let due = Timestamp::from_millis(60_000);
+        let told = |kind, state, attempt| {
+            let (step, label) = ("0-1".parse().unwrap(), "m/t\x1b[2J".to_owned());
+            plain(&Change { step, label, kind, state, attempt, time: Timestamp::default() })
+        };
+        let line = |rest: &str| Some(format!("0-1 m/t\\u{{1b}}[2J{rest}"));
+        assert_eq!(told("task", StepState::Queued, Some(1)), line(": queued"));
+        assert_eq!(told("task", StepState::Queued, Some(2)), line(" attempt 2: queued"));
+        assert_eq!(told("group", StepState::Queued, None), None, "composites begin and end too often");
+        assert_eq!(told("task", StepState::Running, None), None);
+        let retrying = StepState::Retrying { due, failure: failure("a\nb") };
+        let words = " attempt 3: failed (returned: a\\nb), next attempt at 1970-01-01T00:01:00.000Z";
+        assert_eq!(told("task", retrying, Some(3)), line(words));
+        assert_eq!(told("wait", StepState::Cancelled, None), line(": cancelled"));
+    }
+
+    /// A group of many members of which one runs.
+    fn crowd(count: usize) -> Vec<StepView> {
+        let done = || StepState::Succeeded(Datum::of_json(&serde_json::json!(null)));
+        let member = |n: usize| {
+            let state = if n == 7 { StepState::Running } else { done() };
+            view(&format!("0-{n}"), "m/t", state, None)
+        };
+        std::iter::once(view("0", "group", StepState::Running, None)).chain((0..count).map(member)).collect()
+    }
+
+    #[test]
+    fn of_a_crowd_those_are_shown_that_have_not_succeeded() {
+        let steps = crowd(100);
+        let shown = |max| lines(steps.iter().collect(), &BTreeMap::new(), Vec::new(), max);
+        assert_eq!(shown(30), ["▸ group", "  ▸ m/t"]);
+        assert_eq!(shown(101).len(), 101, "all of them where there is room");
+        let few = crowd(8);
+        let shown = lines(few.iter().collect(), &BTreeMap::new(), Vec::new(), 4);
+        assert_eq!((shown.len(), shown[3].as_str()), (4, "  … 6 more steps"), "eight are no crowd");
+    }
+
+    fn state() -> impl Strategy<Value = StepState> {
+        let failed = || any::<String>().prop_map(|message| failure(&message));
+        prop_oneof![
+            Just(StepState::Queued),
+            Just(StepState::Running),
+            Just(StepState::Cancelled),
+            Just(StepState::Succeeded(Datum::of_json(&serde_json::json!(1)))),
+            failed().prop_map(StepState::Failed),
+            failed().prop_map(|failure| StepState::Retrying { due: Timestamp::default(), failure }),
+        ]
+    }
+
+    fn waiting() -> impl Strategy<Value = Waiting> {
+        prop_oneof![
+            Just(Waiting::Coordinator("a decision")),
+            any::<(usize, usize, usize)>().prop_map(|(of, ended, in_flight)| Waiting::Members { of, ended, in_flight }),
+            any::<u32>().prop_map(|attempt| Waiting::Host { attempt }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_tree_is_never_longer_than_it_may_be_and_drives_no_terminal(
+            steps in proptest::collection::btree_map("0((-|_|~)[0-9]{1,2}|-[cusf]){0,4}", (state(), any::<String>(), waiting()), 1..40),
+            skipped in proptest::collection::btree_map("0-[0-9]{3}", any::<String>(), 0..4),
+            lines_max in 1..50_usize,
+        ) {
+            let views: Vec<StepView> = steps.iter().map(|(step, (state, label, _))| view(step, label, state.clone(), Some(2))).collect();
+            let waiting = steps.iter().map(|(step, (_, _, waiting))| (step.parse().unwrap(), waiting.clone())).collect();
+            let skipped: Vec<Skipped> =
+                skipped.into_iter().map(|(step, label)| Skipped { step: step.parse().unwrap(), label, kind: "task" }).collect();
+            let all = views.len() + skipped.len();
+            let tree = lines(views.iter().collect(), &waiting, skipped, lines_max);
+            prop_assert!(tree.len() <= lines_max && !tree.is_empty());
+            for line in &tree {
+                prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t'), "{:?}", line);
+            }
+            if let Some(more) = tree.last().and_then(|line| line.strip_prefix("  … ")) {
+                let more: usize = more.trim_end_matches(" more steps").parse().unwrap_or(0);
+                prop_assert!(more <= all && (more > 0 || all == 1));
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use futures::StreamExt as _;
 use super::{Client, Error, Place};
 use crate::broker::{self, Message, Publish, Start as From};
 use crate::model::schedule::{Cause, Overlap, Paused, Progress, Rules, Slot, WAITING_MAX, Waiting};
+use crate::model::signature::LABELS_MAX;
 use crate::model::{RunId, ScheduleName, TaskId, Timestamp, Value, Word};
 use crate::protocol::schedule::{Call, INPUT_BYTES_MAX, SCHEDULE_LABEL, SLOT_LABEL, Schedule, Stored, What};
 use crate::protocol::subject;
@@ -369,6 +370,16 @@ impl Client {
     }
 
     async fn check_what(&self, what: &What) -> Result<(), Error> {
+        let labels = match what {
+            What::Task(call) => &call.signature.options.labels,
+            What::Flow { labels, .. } => labels,
+        };
+        let own = [SCHEDULE_LABEL, SLOT_LABEL];
+        let others = labels.keys().filter(|key| !own.contains(&key.as_str())).count();
+        if others + own.len() > LABELS_MAX {
+            let most = LABELS_MAX - own.len();
+            return Err(Error::Refused(format!("what a schedule starts takes up to {most} labels")));
+        }
         let size = match what {
             What::Task(call) => {
                 self.resolve(&call.signature.task).await?;

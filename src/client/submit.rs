@@ -170,6 +170,7 @@ impl Client {
         place: &Place,
         recheck: bool,
     ) -> Result<Publish, Error> {
+        signature.options.check().map_err(|invalid| Error::Refused(invalid.to_string()))?;
         self.put_under_limits(&mut signature).await?;
         signature.input = self.input(signature.input).await?;
         if let Some(due) = place.due {

@@ -260,6 +260,22 @@ fn shares(slots: usize, weights: &[u32]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_share_is_less_than_one_slot_from_its_part(slots in 1..500_usize, weights in proptest::collection::vec(1..=1_000_u32, 1..8)) {
+            let shares = shares(slots, &weights);
+            let total: usize = weights.iter().map(|weight| *weight as usize).sum();
+            for (share, weight) in shares.iter().zip(&weights) {
+                let distance = (share * total).abs_diff(slots * *weight as usize);
+                prop_assert!(*share == 1 || distance < total, "{:?} of {} by {:?}", shares, slots, weights);
+            }
+            let least = shares.iter().filter(|share| **share == 1).count();
+            let sum: usize = shares.iter().sum();
+            prop_assert!((slots..=slots + least).contains(&sum), "{:?} of {}", shares, slots);
+        }
+    }
 
     #[test]
     fn slots_are_shared_by_weight_and_nobody_starves() {

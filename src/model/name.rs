@@ -328,7 +328,9 @@ impl Version {
     /// The version that follows: one more than the largest integer among those given, from 1.
     #[must_use]
     pub fn next_after<'a>(taken: impl IntoIterator<Item = &'a Self>) -> Self {
-        let largest = taken.into_iter().filter_map(|v| v.as_str().parse::<u64>().ok()).max().unwrap_or(0);
+        // Of integers that people chose, those count that a version can follow.
+        let integers = taken.into_iter().map(Self::as_str).filter(|text| text.len() < VERSION_LEN_MAX);
+        let largest = integers.filter_map(|text| text.parse::<u128>().ok()).max().unwrap_or(0);
         Self(largest.saturating_add(1).to_string().into())
     }
 }

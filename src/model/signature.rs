@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::debounce::Debounce;
 use super::limit::Limit;
 use super::limits::Wish;
+use super::once::KEY_LEN_MAX;
 use super::singleton::Singleton;
 use super::{Labels, Policy, TaskRef, Timestamp, Value};
 
@@ -58,6 +59,54 @@ impl Signature {
     }
 }
 
+impl Options {
+    /// Whether a host can read them: what it cannot read ends the task.
+    ///
+    /// # Errors
+    /// What there is too much of, and a label that is none.
+    pub fn check(&self) -> Result<(), InvalidOptions> {
+        for labels in [&self.labels, &self.requires] {
+            if labels.len() > LABELS_MAX {
+                return Err(InvalidOptions::Labels(labels.len()));
+            }
+            for (key, value) in labels {
+                let (read, _) = parse_label(&format!("{key}={value}"))?;
+                if read != *key {
+                    return Err(InvalidLabel(key.chars().take(80).collect()).into());
+                }
+                unpadded(&format!("{key}={value}"))?;
+            }
+        }
+        match &self.idempotency_key {
+            Some(key) if !(1..=KEY_LEN_MAX).contains(&key.len()) => Err(InvalidOptions::Key(key.len())),
+            Some(key) => unpadded(key),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What travels in a header arrives without the white space around it, as another text.
+fn unpadded(text: &str) -> Result<(), InvalidOptions> {
+    if text.trim() == text { Ok(()) } else { Err(InvalidOptions::Padded(text.chars().take(80).collect())) }
+}
+
+/// Options that no host could read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidOptions {
+    /// There are too many labels of one kind.
+    #[error("a task takes up to {LABELS_MAX} labels, not {0}")]
+    Labels(usize),
+    /// A label is none.
+    #[error(transparent)]
+    Label(#[from] InvalidLabel),
+    /// The idempotency key has no or too many bytes.
+    #[error("an idempotency key takes 1 to {KEY_LEN_MAX} bytes, not {0}")]
+    Key(usize),
+    /// A label or key has white space around it.
+    #[error("invalid {0:?}: white space around a label or a key is not kept")]
+    Padded(String),
+}
+
 /// Reads `key=value`.
 ///
 /// # Errors
@@ -81,6 +130,33 @@ pub struct InvalidLabel(pub String);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_that_no_host_could_read_are_told() {
+        let labels = |count: usize| (0..count).map(|n| (format!("k{n}"), "v".to_owned())).collect::<Labels>();
+        let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+        let key = |length: usize| Options { idempotency_key: Some("k".repeat(length)), ..Options::default() };
+        let of = |labels: Labels, requires: Labels| Options { labels, requires, ..Options::default() };
+        for good in
+            [Options::default(), of(labels(16), labels(16)), key(KEY_LEN_MAX), of(one("a", "b=c"), one("a", ""))]
+        {
+            assert_eq!(good.check(), Ok(()), "{good:?}");
+        }
+        for (bad, words) in [
+            (of(labels(17), Labels::new()), "up to 16 labels, not 17"),
+            (of(Labels::new(), labels(17)), "up to 16 labels, not 17"),
+            (of(one("a=b", "c"), Labels::new()), "invalid label"),
+            (of(Labels::new(), one("a", "b,c")), "invalid label"),
+            (of(one("", "b"), Labels::new()), "invalid label"),
+            (of(one("a", "b "), Labels::new()), "white space around"),
+            (Options { idempotency_key: Some(" k".to_owned()), ..Options::default() }, "white space around"),
+            (key(0), "1 to 256 bytes, not 0"),
+            (key(KEY_LEN_MAX + 1), "1 to 256 bytes, not 257"),
+        ] {
+            let told = bad.check().unwrap_err().to_string();
+            assert!(told.contains(words), "{told}");
+        }
+    }
 
     #[test]
     fn labels_are_key_and_value() {

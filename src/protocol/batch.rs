@@ -11,7 +11,7 @@ use super::subject::{PRIORITY_DEFAULT, Priority};
 use super::{Rejection, versioned};
 use crate::model::signature::{LABELS_MAX, Options, parse_label};
 use crate::model::time::parse_duration;
-use crate::model::{Policy, Queue, RunId, Signature, TaskRef, Tenant, Timestamp};
+use crate::model::{Labels, Policy, Queue, RunId, Signature, TaskRef, Tenant, Timestamp};
 
 /// The version of the record that this code writes.
 pub const RECORD_VERSION: u32 = 1;
@@ -137,6 +137,8 @@ impl Defaults {
     /// Why it is no task, in a sentence.
     pub fn read(&self, line: &str) -> Result<Entry, String> {
         if let Some(task) = &self.task {
+            // The batch's own is among them when it is sent.
+            room_for_own(&self.options.labels)?;
             let input: &RawValue = serde_json::from_str(line).map_err(|error| format!("no JSON: {error}"))?;
             let signature = Signature { options: self.options.clone(), ..signature(task.clone(), Some(input)) };
             let queue = self.queue.clone().unwrap_or_else(Queue::default_queue);
@@ -153,20 +155,15 @@ impl Defaults {
             options.idempotency_key = whole.idempotency_key;
         }
         for (key, value) in whole.labels {
-            let (key, value) = parse_label(&format!("{key}={value}")).map_err(|error| error.to_string())?;
-            options.labels.insert(key, value);
+            options.labels.extend([label(&key, &value)?]);
         }
         for (key, value) in whole.requires {
-            let (key, value) = parse_label(&format!("{key}={value}")).map_err(|error| format!("requires: {error}"))?;
-            options.requires.insert(key, value);
+            options.requires.extend([label(&key, &value).map_err(|problem| format!("requires: {problem}"))?]);
         }
         if options.requires.len() > LABELS_MAX {
             return Err(format!("requires: a task takes up to {LABELS_MAX} labels"));
         }
-        // One is the batch's own.
-        if options.labels.len() >= LABELS_MAX {
-            return Err(format!("a task of a batch takes up to {} labels", LABELS_MAX - 1));
-        }
+        room_for_own(&options.labels)?;
         let duration = |text: Option<String>| text.map(|text| parse_duration(&text)).transpose();
         let delay = duration(whole.delay).map_err(|error| format!("delay: {error}"))?.or(self.delay);
         let expires = duration(whole.expires).map_err(|error| format!("expires: {error}"))?.or(self.expires);
@@ -175,6 +172,20 @@ impl Defaults {
         let priority = whole.priority.map(named).transpose()?.or(self.priority).unwrap_or(PRIORITY_DEFAULT);
         Ok(Entry { signature, expires, queue, priority, delay, due: self.due })
     }
+}
+
+/// A label of a line, which must read back as the same.
+fn label(key: &str, value: &str) -> Result<(String, String), String> {
+    let (read, value) = parse_label(&format!("{key}={value}")).map_err(|error| error.to_string())?;
+    if read == key { Ok((read, value)) } else { Err(format!("a label's name takes no =: {key:?}")) }
+}
+
+/// One label is the batch's own.
+fn room_for_own(labels: &Labels) -> Result<(), String> {
+    if labels.len() < LABELS_MAX || labels.contains_key(BATCH_LABEL) {
+        return Ok(());
+    }
+    Err(format!("a task of a batch takes up to {} labels", LABELS_MAX - 1))
 }
 
 fn signature(task: TaskRef, input: Option<&RawValue>) -> Signature {

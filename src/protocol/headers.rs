@@ -47,6 +47,13 @@ impl Headers {
         self.0.retain(|(key, _)| !key.eq_ignore_ascii_case(name));
     }
 
+    /// The same headers as they arrive: white space around a value does not travel.
+    #[must_use]
+    pub fn as_received(self) -> Self {
+        let received = |value: String| if value.trim() == value { value } else { value.trim().to_owned() };
+        Self(self.0.into_iter().map(|(name, value)| (name, received(value))).collect())
+    }
+
     /// All names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))

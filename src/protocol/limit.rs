@@ -109,8 +109,8 @@ pub fn run_lines_anywhere(tenant: &Tenant, run: &RunId) -> String {
 /// Reads the subject of a waiting task: the token of its limit, and where it waits to be queued.
 #[must_use]
 pub fn read_line(subject: &str) -> Option<(String, TaskSubject)> {
-    let (tenant, rest) = subject.strip_prefix("lvg.")?.split_once(".line.")?;
-    let (token, place) = rest.split_once('.')?;
+    let (tenant, rest) = subject.strip_prefix("lvg.")?.split_once('.')?;
+    let (token, place) = rest.strip_prefix("line.")?.split_once('.')?;
     Some((token.to_owned(), TaskSubject::read(&format!("lvg.{tenant}.task.{place}"))?))
 }
 

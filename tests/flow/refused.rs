@@ -1,7 +1,7 @@
 //! Every problem of a document, with its exact text.
 
 use lovage::workflow::flow::{Document, PROBLEMS_MAX};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::problems;
 
@@ -288,4 +288,30 @@ fn all_problems_are_told_at_once_with_line_and_column() {
 fn the_first_fifty_problems_are_enough() {
     let nodes: Vec<_> = (0..1_000).map(|_| json!({"chain": 1, "x": 2})).collect();
     assert_eq!(Document::from_json(&json!({"group": nodes})).unwrap_err().len(), PROBLEMS_MAX);
+}
+
+/// Labels are merged on their way in: what each node may have, a task may not have of all of them.
+#[test]
+fn labels_of_nodes_around_a_task_count_too() {
+    let labels = |from: usize, count: usize| {
+        let map: serde_json::Map<String, Value> =
+            (from..from + count).map(|n| (format!("k{n:02}"), json!("v"))).collect();
+        Value::Object(map)
+    };
+    let of = |field: &str, outer: Value, inner: Value| {
+        let task = json!({"task": "m/t", field: inner});
+        let flow = json!({"chain": [{"group": [{"value": 1}, task]}], field: outer});
+        Document::from_json(&flow).map(drop).map_err(|problems| problems[0].to_string())
+    };
+    for field in ["labels", "requires"] {
+        assert_eq!(of(field, labels(0, 10), labels(10, 6)), Ok(()), "sixteen in all");
+        assert_eq!(of(field, labels(0, 16), labels(0, 16)), Ok(()), "the same ones");
+        let place = "at /chain/0/group/1: with those of the nodes around it";
+        let told = format!("{place} \"{field}\" has 17 labels; it takes up to 16");
+        assert_eq!(of(field, labels(0, 10), labels(10, 7)), Err(told));
+    }
+    // A handler is inside of its node.
+    let catch = json!({"task": "m/t", "labels": labels(16, 1)});
+    let problems = Document::from_json(&json!({"chain": [{"value": 1}], "labels": labels(0, 16), "catch": catch}));
+    assert_eq!(problems.map(drop).unwrap_err()[0].place, "/catch");
 }

@@ -60,12 +60,12 @@ impl Group {
         new < if order.is_some() { SHUFFLED } else { 1 }
     }
 
-    /// Messages that were looked at and can be handed out.
+    /// Messages that were looked at and never handed out.
     pub(super) fn waiting(&self) -> u64 {
-        self.ready.len() as u64
+        self.ready.keys().filter(|rank| rank.new).count() as u64
     }
 
-    /// Messages that are out, or handed back for later.
+    /// Messages that were handed out and are not finished, those that were handed back among them.
     pub(super) fn out(&self) -> u64 {
         self.out.len() as u64
     }

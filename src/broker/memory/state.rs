@@ -97,6 +97,7 @@ impl State {
     /// Stores a message that somebody published, and lets listeners hear it.
     pub(super) fn publish(&mut self, publish: Publish, now: Timestamp) -> Result<Stored> {
         self.up()?;
+        let publish = Publish { headers: publish.headers.as_received(), ..publish };
         if let Some(error) = self.switches.refused.hit(&publish.subject) {
             return Err(error);
         }

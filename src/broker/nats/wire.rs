@@ -6,6 +6,9 @@ use crate::broker::{Error, Message, Result};
 use crate::model::Timestamp;
 use crate::protocol::Headers;
 
+/// How the names of the broker's own headers begin.
+const OWN: &str = "Nats-";
+
 /// Headers that a direct get puts beside those of the message.
 const PLACE: [&str; 6] =
     ["Nats-Stream", "Nats-Subject", "Nats-Sequence", "Nats-Time-Stamp", "Nats-Num-Pending", "Nats-Last-Sequence"];
@@ -39,10 +42,12 @@ impl Place {
     }
 }
 
-/// Our headers as NATS's; `None` if there are none.
+/// Our headers as NATS's. Those of the broker's own, which a message brings along that is published again, are left out: its old
+/// id would make the server take it for a duplicate, and acknowledge what it drops.
 pub(super) fn header_map(headers: &Headers) -> Result<HeaderMap> {
+    let own = |name: &str| name.get(..OWN.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(OWN));
     let mut map = HeaderMap::new();
-    for (name, value) in headers.iter() {
+    for (name, value) in headers.iter().filter(|(name, _)| !own(name)) {
         append(&mut map, name, value)?;
     }
     Ok(map)

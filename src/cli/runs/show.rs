@@ -8,6 +8,7 @@ use crate::cli::{Fault, output, tree};
 use crate::client::{Client, RunView, StepView};
 use crate::model::time::format_duration;
 use crate::model::{Datum, RunId, StepId};
+use crate::protocol::note::printable;
 use crate::workflow::run::StepState;
 
 /// Steps on a page when nobody says otherwise: what fits a terminal's memory, and a reader's.
@@ -55,7 +56,7 @@ impl Show {
         output::line(&format!("flow     {flow}"))?;
         output::line(&format!("state    {}", view.state().as_str()))?;
         if let Some(reason) = entry.reason {
-            output::line(&format!("reason   {reason}"))?;
+            output::line(&format!("reason   {}", printable(&reason)))?;
         }
         output::line(&format!("started  {started}"))?;
         if let Some(ended) = ended {
@@ -79,7 +80,8 @@ fn page<'v>(view: &'v RunView, after: Option<&StepId>, limit: usize) -> Option<P
     if let Some(after) = after {
         steps.find(|step| step.step == *after)?;
     }
-    let page = steps.by_ref().take(limit).collect();
+    // A page without steps would look like the last one.
+    let page = steps.by_ref().take(limit.max(1)).collect();
     Some(Page { steps: page, more: steps.next().is_some() })
 }
 

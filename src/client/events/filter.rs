@@ -74,6 +74,7 @@ pub fn fits(pattern: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn a_star_stands_for_any_text() {
@@ -91,6 +92,31 @@ mod tests {
             ("", "x", false),
         ] {
             assert_eq!(fits(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    /// The same, tried out letter by letter.
+    fn fits_slowly(pattern: &[char], text: &[char]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some(('*', rest)) => (0..=text.len()).any(|at| fits_slowly(rest, &text[at..])),
+            Some((letter, rest)) => text.first() == Some(letter) && fits_slowly(rest, &text[1..]),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_star_stands_for_the_same_texts_as_when_all_are_tried(pattern in "[ab/*]{0,8}", text in "[ab/]{0,10}") {
+            let letters = |text: &str| text.chars().collect::<Vec<_>>();
+            prop_assert_eq!(fits(&pattern, &text), fits_slowly(&letters(&pattern), &letters(&text)));
+        }
+
+        /// What is not read at all is never missed.
+        #[test]
+        fn an_event_that_is_wanted_is_of_a_family_that_may_be(kinds in proptest::collection::vec("(task|run|\\*)(\\.(failed|\\*))?", 0..3), kind in "(task|run|host)\\.(failed|queued)") {
+            let filter = EventFilter { kinds, ..EventFilter::default() };
+            let event = Event { kind: kind.clone(), ..Event::default() };
+            prop_assert!(!filter.wants(&event) || filter.may_want(kind.split('.').next().unwrap()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Flow documents: what a tenant writes, read and checked.
 //!
 //! A text becomes JSON (`json`, `yaml`), JSON becomes nodes (`parse`, by the table in `field`), and the names and references of the
-//! nodes are checked (`scope`). What came out can be written again in its normal form, drawn, and asked what it uses.
+//! nodes are checked (`scope`), and the labels that tasks inherit (`labels`). What came out can be written again in its normal form, drawn, and asked what it uses.
 //!
 //! **Invariant:** a document that was read needs no check again; what reads it is bounded by [`DOCUMENT_BYTES_MAX`],
 //! [`LEVELS_MAX`], [`DEPTH_MAX`] and [`PROBLEMS_MAX`], and never panics.
@@ -12,6 +12,7 @@ pub mod graph;
 #[cfg(feature = "full")]
 mod input;
 mod json;
+mod labels;
 mod node;
 mod parse;
 mod problem;

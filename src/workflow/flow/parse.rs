@@ -6,7 +6,7 @@ use super::field::{APART, CONCURRENCY_MAX, FIELDS, KINDS, KindRow, field_row, ki
 use super::node::{Branch, Document, Kind, Node, SleepFor, TaskCall, TaskOptions};
 use super::problem::{Problem, Problems, below, meant, nearest, quoted, what};
 use super::read::{self, Read};
-use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, json, scope, yaml};
+use super::{DEPTH_MAX, DOCUMENT_BYTES_MAX, json, labels, scope, yaml};
 use crate::workflow::expression::Template;
 
 type Fields = Map<String, Value>;
@@ -74,6 +74,7 @@ fn check(json: &Value) -> Result<Document, Problems> {
     // Names and references of half a document would only repeat what is wrong with it.
     if let (Some(document), true) = (&document, parser.problems.is_empty()) {
         scope::check(&document.flow, &mut parser.problems);
+        labels::check(&document.flow, &mut parser.problems);
     }
     document.filter(|_| parser.problems.is_empty()).ok_or(parser.problems)
 }

@@ -177,3 +177,10 @@ fn a_manifest_names_tasks_and_limits() {
     dev.cli.run(&["call", "manifold/second"]).fails(1, &["error: out_of_fuel"]);
     dev.cli.run(&["call", "manifold/run"]).fails(2, &["find task run", "there is first, second"]);
 }
+
+/// What a guest of a few lines brings along: the allocator, JSON, and the schema of its types.
+#[test]
+fn a_guest_of_a_few_lines_is_small() {
+    let size = std::fs::metadata(guests::built("hello")).unwrap().len();
+    assert!(size < 150 << 10, "a trivial task has {size} bytes");
+}

@@ -229,6 +229,9 @@ fn a_run_of_many_steps_is_shown_a_page_at_a_time() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 13);
+    let least = dev.cli.run(&["runs", "show", &run, "--json", "--limit", "0"]).json();
+    assert_eq!(least["steps"].as_array().map(Vec::len), Some(1), "a page of none would look like the last one");
+    assert!(least["next"].is_string(), "{least}");
     dev.cli.run(&["runs", "show", &run, "--json", "--after", "0-7"]).fails(2, &["0-7", "has not begun"]);
     let tree = dev.cli.run(&["runs", "show", &run, "--limit", "4"]);
     assert!(tree.stdout.lines().count() < 12, "{}", tree.stdout);

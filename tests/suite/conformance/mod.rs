@@ -6,6 +6,7 @@
 mod bus;
 mod faults;
 mod journal;
+mod model;
 mod objects;
 mod publish;
 mod queue;
@@ -135,7 +136,8 @@ promises! {
         a_full_stream_is_told_from_an_occupied_subject, a_message_id_is_stored_once, the_last_message_takes_the_place_of_others,
         the_last_message_is_found_with_wildcards, a_purge_counts, a_message_with_a_time_to_live_goes,
         a_lasting_message_outlives_the_age_of_its_stream,
-        subjects_of_no_stream_are_not_found, headers_are_kept;
+        subjects_of_no_stream_are_not_found, headers_are_kept, white_space_around_a_header_does_not_travel,
+        what_was_delivered_can_be_published_again;
     reading: a_reading_ends_at_the_last_message, a_long_reading_has_every_message, a_reading_begins_at_a_sequence, a_reading_begins_at_a_time,
         the_last_of_each_subject_is_read, a_reading_that_follows_sees_later_messages, the_last_of_each_is_followed_by_all,
         a_work_queue_is_read_and_not_followed;

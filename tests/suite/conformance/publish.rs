@@ -144,6 +144,41 @@ pub(super) async fn subjects_of_no_stream_are_not_found(rig: Rig) {
     }
 }
 
+pub(super) async fn what_was_delivered_can_be_published_again(rig: Rig) {
+    let publish = |subject: &str, headers: Headers, id: &str| {
+        let message_id = Some(id.to_owned());
+        rig.broker.streams.publish(Publish { headers, message_id, ..Publish::new(subject, "x") })
+    };
+    publish(TASK, Headers::new().with("A", "1"), "first").await.unwrap();
+    let mut taker = rig.take("lvg.default.task.>", Duration::from_secs(20)).await;
+    taker.allow(1);
+    let delivered = next(&mut taker).await;
+    let elsewhere = "lvg.default.task.r.5.a";
+    let again = publish(elsewhere, delivered.message.headers.clone(), "second").await.unwrap();
+    assert!(!again.duplicate, "it has an id of its own, and not the one that it came with");
+    delivered.lease.finish().await.unwrap();
+    let there = rig.broker.streams.last(elsewhere).await.unwrap().expect("it is stored");
+    assert_eq!(there.headers.value("A"), Some("1"));
+    // Nor does it expect what was expected of it.
+    let first = Publish { expect: Some(0), ..Publish::new(RESULT, "1") };
+    rig.broker.streams.publish(first).await.unwrap();
+    let headers = rig.broker.streams.last(RESULT).await.unwrap().unwrap().headers;
+    rig.broker.streams.publish(Publish { headers, ..Publish::new(RESULT, "2") }).await.unwrap();
+}
+
+pub(super) async fn white_space_around_a_header_does_not_travel(rig: Rig) {
+    let headers = Headers::new().with("A", " padded\t").with("B", "in the middle").with("C", "   ");
+    rig.broker.streams.publish(Publish { headers, ..Publish::new(TASK, "x") }).await.unwrap();
+    let mut taker = rig.take("lvg.default.task.>", Duration::from_secs(20)).await;
+    taker.allow(1);
+    let delivered = next(&mut taker).await.message;
+    let read = rig.broker.streams.last(TASK).await.unwrap().unwrap();
+    for message in [read, delivered] {
+        let values = ["A", "B", "C"].map(|name| message.headers.value(name).unwrap_or_default().to_owned());
+        assert_eq!(values, ["padded", "in the middle", ""]);
+    }
+}
+
 pub(super) async fn headers_are_kept(rig: Rig) {
     let headers = Headers::new().with("Lovage-Task", "m/t").with("traceparent", "00-ab: c").with("Empty", "");
     rig.broker.streams.publish(Publish { headers: headers.clone(), ..Publish::new(TASK, "x") }).await.unwrap();

@@ -242,7 +242,8 @@ pub(super) async fn what_waits_and_what_is_out_is_counted(rig: Rig) {
     assert_eq!(counts().await, (1, 2));
     first.lease.finish().await.unwrap();
     assert_eq!(counts().await, (1, 1));
-    drop(second);
+    second.lease.hand_back(LONG).await.unwrap();
+    assert_eq!(counts().await, (1, 1), "what was handed back is still out");
     // What is of no consumer's is in no backlog.
     rig.put("lvg.default.task.other.5.z", "x").await;
     assert_eq!(counts().await, (1, 1));

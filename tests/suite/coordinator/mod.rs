@@ -4,6 +4,7 @@
 mod chaos;
 mod flows;
 mod large;
+mod pinned;
 mod retention;
 mod sharing;
 mod trouble;

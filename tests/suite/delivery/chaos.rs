@@ -1,15 +1,18 @@
-//! Many tasks, two hosts, and faults drawn from a seed: every task ends once, as it should.
+//! Many tasks, a few hosts, and faults drawn from a seed: every task ends once, as it should.
 //!
 //! `LOVAGE_SEED` replays a run.
 
 use lovage::broker::Error;
+use lovage::client::Place;
 use lovage::host::LEASE_MIN;
+use lovage::model::{Labels, TaskId};
+use lovage::protocol::subject::Priority;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-use super::{Rig, call, output, retried};
+use super::{Rig, Running, call, output, retried};
 use crate::support::eventually::eventually;
-use crate::support::seed::seed;
+use crate::support::seed::{Dice, seed};
 
 const TASKS: usize = 60;
 
@@ -74,4 +77,73 @@ fn strike(rig: &Rig, fault: u8, count: u64) {
         4 => rig.faults.refuse_publishes("lvg.default.sched.*", count, gone()),
         _ => rig.faults.drop_bus("lvg.>", count),
     }
+}
+
+/// What a host has, and what a task may require.
+fn zone(dice: &mut Dice) -> Labels {
+    [("zone".to_owned(), dice.pick(&["a", "b"]).to_owned())].into()
+}
+
+/// Hosts of two zones; each is killed now and then, and another one of its zone comes.
+struct Fleet {
+    hosts: Vec<Running>,
+    begun: usize,
+}
+
+impl Fleet {
+    async fn begin(rig: &Rig) -> Self {
+        let mut fleet = Self { hosts: Vec::new(), begun: 0 };
+        for _ in 0..3 {
+            fleet.add(rig).await;
+        }
+        fleet
+    }
+
+    async fn add(&mut self, rig: &Rig) {
+        let zone = ["a", "b"][self.begun % 2];
+        let id = format!("host-{}", self.begun);
+        let host = rig.host_with(&id, |config| {
+            config.lease = LEASE_MIN;
+            config.concurrency = 2;
+            config.labels = [("zone".to_owned(), zone.to_owned())].into();
+        });
+        self.hosts.push(host.await);
+        self.begun += 1;
+    }
+}
+
+/// Priorities, requirements and plain tasks together, over hosts that die: none is lost in its band, and none runs where it may not.
+#[tokio::test]
+async fn every_task_of_every_band_ends_once_though_hosts_die() {
+    let mut dice = Dice(seed());
+    let rig = Rig::new().await;
+    let mut fleet = Fleet::begin(&rig).await;
+    let mut ids: Vec<(usize, TaskId, Labels)> = Vec::new();
+    for n in 0..TASKS {
+        let mut signature =
+            if n % 7 == 0 { retried("flaky", r#"{"until":2}"#, 4) } else { call("echo", &n.to_string()) };
+        if dice.below(3) == 0 {
+            signature.options.requires = zone(&mut dice);
+        }
+        let priority = Priority::new(u8::try_from(dice.below(10)).unwrap()).unwrap();
+        let requires = signature.options.requires.clone();
+        let id = rig.client.submit(signature, &Place { priority, ..Place::default() }).await.unwrap();
+        ids.push((n, id, requires));
+        // Of the two who come, one is of each zone: none is ever without a host for long.
+        if n % 20 == 10 {
+            fleet.hosts.remove(dice.below(fleet.hosts.len())).kill();
+            fleet.add(&rig).await;
+            fleet.add(&rig).await;
+        }
+    }
+    for (n, id, requires) in &ids {
+        let settled = rig.wait(id).await;
+        let expected = if n % 7 == 0 { "2".to_owned() } else { n.to_string() };
+        assert_eq!(output(&settled), expected, "task {n} {id}");
+        let host = settled.usage.host.unwrap();
+        let number: usize = host.as_str().trim_start_matches("host-").parse().unwrap();
+        let zone = ["a", "b"][number % 2];
+        assert!(requires.get("zone").is_none_or(|wanted| wanted == zone), "task {n} {requires:?} on {host}");
+    }
+    rig.until_idle().await;
 }

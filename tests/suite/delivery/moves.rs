@@ -1,13 +1,20 @@
 //! Tasks that are moved from one queue to another: none is lost, and none runs twice.
 
-use lovage::broker::Error as BrokerError;
-use lovage::client::{Error, MoveFilter, Place};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lovage::broker::{Error as BrokerError, Settings};
+use lovage::client::{Client, Error, MoveFilter, Place};
 use lovage::model::lifecycle::{End, State};
-use lovage::model::{Labels, Queue, Signature, TaskId};
+use lovage::model::{Labels, Queue, Signature, TaskId, Tenant};
+use lovage::protocol::batch::Defaults;
 use lovage::protocol::subject::Priority;
 
 use super::steps::{Steps, attempt};
-use super::{Rig, Running, call, retried_in_an_hour};
+use super::{Rig, Running, call, mover, retried_in_an_hour};
+use crate::support::eventually::eventually;
+use crate::support::modules;
+use crate::support::nats::TestServer;
 
 const OLD: &str = "lvg.default.task.old.>";
 const NEW: &str = "lvg.default.task.new.>";
@@ -186,4 +193,26 @@ async fn an_attempt_of_a_step_is_moved_too() {
     let _new = super::serve(&memory.broker(), "host-2", |config| config.queues = vec![(queue("new"), 1)]).await;
     steps.outcome(&step).await;
     assert_eq!((steps.records(&step).await, steps.runs(&step).await), (1, 1));
+}
+
+/// What a server stores of a message is sent on by none of ours: its id above all, by which it would be taken for one that was
+/// seen, acknowledged, and dropped.
+#[tokio::test]
+async fn tasks_of_a_batch_wait_and_are_moved_on_a_server_too() {
+    let server = TestServer::start(Settings::default()).await;
+    let broker = server.nats.broker();
+    let client = Client::new(broker.clone(), Tenant::default_tenant());
+    modules::push(&client, "probe").await;
+    let _mover = mover(&broker).await;
+    for delay in [None, Some(Duration::from_millis(200))] {
+        let task = Some("probe/echo".parse().unwrap());
+        let defaults = Defaults { task, queue: Some(queue("old")), delay, ..Defaults::default() };
+        let batch = client.check_batch(Bytes::from_static(b"1\n2\n3\n"), defaults, "").await.unwrap().unwrap();
+        client.send_batch(&batch, &mut |_| {}).await.unwrap();
+    }
+    let queued = async |filter: &str| broker.queues.occupied(filter, 99).await.unwrap().len();
+    eventually("all are queued", || async { (queued(OLD).await == 6).then_some(()) }).await;
+    let moved = client.move_queue(&queue("old"), &queue("new"), &MoveFilter::default()).await;
+    assert_eq!(moved.map_err(|stopped| stopped.error).unwrap(), 6);
+    assert_eq!((queued(OLD).await, queued(NEW).await), (0, 6), "none is lost");
 }

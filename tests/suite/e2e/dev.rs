@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::platform::{Dev, Ended, dev, lovage, shared};
-use crate::support::process::{Process, children, is_alive, page};
+use crate::support::process::{Process, children, head, is_alive, page};
 
 /// Starts `lovage dev` where it can find programs in `path` alone.
 fn dev_with_path(path: &Path) -> Ended {
@@ -72,6 +72,37 @@ fn the_status_pages_answer() {
     assert_eq!(code, 200);
     let settled = metrics.lines().find(|line| line.contains("succeeded")).unwrap_or_else(|| panic!("{metrics}"));
     assert!(!settled.ends_with(" 0"), "{metrics}");
+    assert!(head(&dev.status, "/metrics").contains("application/openmetrics-text; version=1.0.0"));
+    assert!(metrics.ends_with("# EOF\n"), "{metrics}");
+}
+
+#[test]
+fn an_autoscaler_sees_what_waits_and_how_many_hosts_that_wants() {
+    let dev = shared();
+    dev.cli.send(&["hello/add", "[1, 1]", "--queue", "nobodys"]);
+    // Queues are looked at each five seconds.
+    for gauge in ["queue_waiting", "queue_hosts_wanted"] {
+        let sample = format!("lovage_{gauge}{{queue=\"nobodys\"}} 1");
+        eventually_there(&sample, || page(&dev.status, "/metrics").1.lines().find(|line| *line == sample).map(drop));
+    }
+}
+
+#[test]
+fn a_log_in_json_names_the_task_of_each_line() {
+    let data = tempfile::tempdir().unwrap();
+    let dev = Dev::start_in(data.path(), &["--log-format", "json", "--log", "info,lovage=debug"]);
+    dev.cli.push("hello");
+    let id = dev.cli.send(&["hello/add", "[1, 1]"]);
+    dev.cli.run(&["result", &id, "--wait"]).output();
+    let line = dev.process.line("of the task", |line| line.contains(&id));
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    let of_task =
+        |object: &serde_json::Value| object.as_object().is_some_and(|of| of.values().any(|value| *value == *id));
+    let spans = line["spans"].as_array().cloned().unwrap_or_default();
+    assert!(of_task(&line) || spans.iter().any(of_task), "{line}");
+    for field in ["timestamp", "level", "message"] {
+        assert!(line[field].is_string(), "{line}");
+    }
 }
 
 #[test]

@@ -127,11 +127,21 @@ pub(crate) fn children(parent: u32) -> Vec<(u32, String)> {
 
 /// Status and body of an HTTP page.
 pub(crate) fn page(address: &str, path: &str) -> (u16, String) {
+    let (head, body) = fetch(address, path);
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body)
+}
+
+/// The headers of an HTTP page.
+pub(crate) fn head(address: &str, path: &str) -> String {
+    fetch(address, path).0
+}
+
+fn fetch(address: &str, path: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    (head.to_owned(), body.to_owned())
 }

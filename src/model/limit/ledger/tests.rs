@@ -139,11 +139,34 @@ struct World {
     queued: Vec<String>,
     running: Vec<String>,
     starts: Vec<(i64, String)>,
+    /// Cancelled, and gone without a word to the ledger.
+    gone: Vec<String>,
     now: Timestamp,
     next: u32,
 }
 
 impl World {
+    fn new(ledger: Ledger) -> Self {
+        let (line, queued, running, starts, gone) = Default::default();
+        Self { ledger, line, queued, running, starts, gone, now: NOW, next: 0 }
+    }
+
+    /// Everybody ends, and all that wait come to their turn.
+    fn finish(&mut self) {
+        for _ in 0..4_000 {
+            self.step(3, 200);
+            for task in std::mem::take(&mut self.queued) {
+                self.deliver(task);
+            }
+            for task in std::mem::take(&mut self.running) {
+                self.ledger.leave(&task);
+            }
+            if self.line.is_empty() && self.queued.is_empty() {
+                return;
+            }
+        }
+    }
+
     fn deliver(&mut self, task: String) {
         match self.ledger.ask(&task, self.now) {
             Answer::Go => {
@@ -158,13 +181,38 @@ impl World {
         }
     }
 
+    /// Looks for those of whom nothing was heard in a while, as whoever looks after the line does.
+    fn look(&mut self) {
+        for task in self.ledger.doubtful(self.now, 16) {
+            let there = !self.gone.contains(&task);
+            self.ledger.looked(&task, there, self.now);
+        }
+    }
+
     fn ring(&mut self) {
+        self.look();
         for task in self.ledger.invite(&self.line.clone(), true, self.now) {
             self.line.retain(|waiting| *waiting != task);
             self.queued.push(task);
         }
         if self.ledger.waiting {
             self.ledger.waits(self.now);
+        }
+    }
+
+    /// A host dies with one of its tasks, which is delivered again; or a task is cancelled wherever it is, and nobody gives its
+    /// place back.
+    fn fail(&mut self, choice: u8) {
+        let lists = [&mut self.running, &mut self.queued];
+        for (list, dies) in lists.into_iter().zip([choice % 2 == 0, false]) {
+            if let Some(task) = list.pop() {
+                if dies {
+                    self.queued.push(task)
+                } else {
+                    self.gone.push(task)
+                }
+                return;
+            }
         }
     }
 
@@ -198,8 +246,7 @@ proptest! {
     ) {
         let rate = rate.map(|rate| format!("{rate}/s"));
         let ledger = ledger(rate.as_deref(), concurrency);
-        let mut world =
-            World { ledger, line: vec![], queued: vec![], running: vec![], starts: vec![], now: NOW, next: 0 };
+        let mut world = World::new(ledger);
         let check = |world: &World| {
             let most = concurrency.map_or(usize::MAX, |most| most as usize);
             world.running.len() <= most && (world.line.is_empty() || world.ledger.waiting && world.ledger.bell.is_some())
@@ -208,22 +255,57 @@ proptest! {
             world.step(choice, millis);
             prop_assert!(check(&world), "{:?}", world.ledger);
         }
-        // All that wait come to their turn.
-        for _ in 0..2_000 {
-            world.step(3, 200);
-            while let Some(task) = world.queued.pop() {
-                world.deliver(task);
-                if world.queued.len() > 4 { break; }
-            }
-            while let Some(task) = world.running.pop() {
-                world.ledger.leave(&task);
-            }
-            if world.line.is_empty() && world.queued.is_empty() { break; }
-        }
+        world.finish();
         prop_assert!(world.line.is_empty() && world.queued.is_empty(), "{:?}", world.ledger);
         let mut ran: Vec<&String> = world.starts.iter().map(|(_, task)| task).collect();
         ran.sort_unstable();
         let all: Vec<String> = (1..=world.next).map(|n| format!("t{n:04}")).collect();
         prop_assert!(ran.iter().map(|task| task.as_str()).eq(all.iter().map(String::as_str)), "once each");
+    }
+}
+
+proptest! {
+    /// Hosts die and tasks are cancelled at any time: no rate and no concurrency is passed, no place is lost for good, and whoever
+    /// is still wanted has its turn.
+    #[test]
+    fn the_dead_and_the_cancelled_take_nobodys_turn(
+        steps in proptest::collection::vec((any::<u8>(), 0_i64..400, any::<bool>()), 1..300),
+        concurrency in proptest::option::of(1_u32..4),
+        rate in proptest::option::of(1_u32..50),
+        burst in 1_u32..5,
+    ) {
+        let rule = Rule {
+            rate: rate.map(|rate| format!("{rate}/s").parse().unwrap()),
+            burst: rate.map(|_| burst),
+            concurrency,
+        };
+        let mut world = World::new(Ledger::new(Limit { name: "task m/t".to_owned(), rule }));
+        for (choice, millis, fails) in steps {
+            world.step(choice, millis);
+            if fails && choice > 127 {
+                world.fail(choice);
+            }
+            prop_assert!(concurrency.is_none_or(|most| world.ledger.places.len() <= most as usize), "{:?}", world.ledger);
+        }
+        world.finish();
+        prop_assert!(world.line.is_empty() && world.queued.is_empty(), "{:?}", world.ledger);
+        // Places of those who are gone are free once they were looked for.
+        world.now = world.now.after(BELIEVED_FOR + Duration::from_millis(1));
+        world.look();
+        prop_assert!(world.ledger.places.is_empty(), "{:?}", world.ledger);
+        let all = (1..=world.next).map(|n| format!("t{n:04}"));
+        for task in all.filter(|task| !world.gone.contains(task)) {
+            prop_assert!(world.starts.iter().any(|(_, started)| *started == task), "{} never ran", task);
+        }
+        if let Some(rate) = rule.rate {
+            let lateness = super::super::bucket::LATENESS;
+            for (first, (begin, _)) in world.starts.iter().enumerate() {
+                for (last, (end, _)) in world.starts.iter().enumerate().skip(first) {
+                    let window = Duration::from_millis((end - begin).unsigned_abs()) + lateness;
+                    let most = u128::from(burst) + window.as_nanos() / rate.interval().as_nanos();
+                    prop_assert!((last - first + 1) as u128 <= most, "{} starts from {} to {}", last - first + 1, begin, end);
+                }
+            }
+        }
     }
 }

@@ -4,12 +4,15 @@
 //! `LOVAGE_SEED` replays a run.
 #![cfg(test)]
 
+mod records;
+mod texts;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
-use lovage::model::lifecycle::{End, Record, Settled, Usage};
+use lovage::model::lifecycle::{About, End, Record, Settled, Usage};
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
 use lovage::model::retry::ATTEMPTS_MAX;
@@ -112,8 +115,7 @@ fn wish() -> impl Strategy<Value = Wish> {
 }
 
 fn options() -> impl Strategy<Value = Options> {
-    let labels = btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16);
-    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels.clone(), labels).prop_map(
+    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels(), labels()).prop_map(
         |(retry, limits, expires, idempotency_key, labels, requires)| Options {
             retry,
             limits,
@@ -214,16 +216,29 @@ fn failure() -> impl Strategy<Value = Failure> {
     )
 }
 
+fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[^=,\\p{C}]{1,12}", "[^,\\p{C}]{0,12}", 0..=16)
+}
+
+/// What was called, where something of it is known.
+fn about() -> impl Strategy<Value = Option<Box<About>>> {
+    (option::of(task_ref()), option::of(name()), labels()).prop_map(|(task, queue, labels)| {
+        let about = About { task, queue, labels };
+        (about != About::default()).then(|| Box::new(about))
+    })
+}
+
 fn usage() -> impl Strategy<Value = Usage> {
-    let ran = (1..u32::MAX, any::<u64>(), option::of(name()), any::<u64>(), any::<u64>(), any::<u64>()).prop_map(
-        |(attempt, delivery, host, fuel, memory_bytes, duration_us)| Usage {
+    let numbers = (1..u32::MAX, any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
+    let ran = (numbers, option::of(name()), about()).prop_map(
+        |((attempt, delivery, fuel, memory_bytes, duration_us), host, about)| Usage {
             attempt,
             delivery,
             host,
             fuel,
             memory_bytes,
             duration_us,
-            about: None,
+            about,
         },
     );
     prop_oneof![Just(Usage::default()), ran]
@@ -302,6 +317,10 @@ fn module_record() -> impl Strategy<Value = ModuleRecord> {
             removed,
         },
     )
+}
+
+fn priority() -> impl Strategy<Value = Priority> {
+    (0..=9_u8).prop_map(|number| Priority::new(number).unwrap())
 }
 
 /// Texts that look like what the protocol takes, and texts that do not.
