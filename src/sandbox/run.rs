@@ -35,7 +35,7 @@ pub(super) struct Driven<T> {
 }
 
 /// Runs `call` until it ends, its deadline passes or it is cancelled. Dropping the call is what stops the guest, which
-/// gives way often enough (fuel or the epoch, host calls) for that to be within a millisecond.
+/// gives way often enough (fuel or the epoch, host calls) for that to be within a millisecond or two.
 pub(super) async fn drive<T>(
     call: impl Future<Output = wasmtime::Result<T>>,
     timeout: Duration,

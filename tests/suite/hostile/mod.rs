@@ -33,8 +33,12 @@ const ATTACKERS: usize = 16;
 /// Calls of the tenant that behaves well, in sequence.
 const GOOD_CALLS: usize = 200;
 
-/// What 99 of 100 calls may wait at worst, on two cores that attackers and other tests share.
-const WAIT_MAX: Duration = Duration::from_secs(1);
+/// What 99 of 100 calls may wait at worst, on two cores that attackers and other tests share: 5 to 35 ms were seen. Their ratio
+/// to those without an attack is told and not held to anything, since a busy machine has 0.3 to 7 ms of its own there.
+const WAIT_MAX: Duration = Duration::from_millis(250);
+
+/// How many times longer half of the calls may take under attack: 1.0 to 2.7 were seen.
+const MEDIAN_RATIO_MAX: f64 = 20.0;
 
 /// How long after its deadline a guest may end, instance and all, on a machine that other tests share.
 const OVERRUN_MAX: Duration = Duration::from_secs(1);
@@ -202,8 +206,11 @@ async fn a_tenant_that_behaves_well_is_served_while_others_attack() {
     let (quiet, loud) = (p99(&alone), p99(&attacked));
     let ratio = loud.as_secs_f64() / quiet.as_secs_f64();
     println!("p99 of a tenant that behaves well: {quiet:?} alone, {loud:?} under attack, {ratio:.1} times");
-    println!("median: {:?} alone, {:?} under attack", alone[GOOD_CALLS / 2], attacked[GOOD_CALLS / 2]);
+    let (quiet, usual) = (alone[GOOD_CALLS / 2], attacked[GOOD_CALLS / 2]);
+    let ratio = usual.as_secs_f64() / quiet.as_secs_f64();
+    println!("median: {quiet:?} alone, {usual:?} under attack, {ratio:.1} times");
     assert!(loud < WAIT_MAX, "{loud:?}");
+    assert!(ratio < MEDIAN_RATIO_MAX, "{usual:?} in place of {quiet:?}");
     // Whatever was done to it, the sandbox has all its slots and serves as before.
     assert_eq!(
         ended(&rig.sandbox.invoke(Arc::clone(&good), invocation("good", Limits::default()).0).await),
