@@ -298,6 +298,18 @@ async fn a_first_call_whose_submitter_died_becomes_a_task_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_call_whose_record_was_written_unheard_is_joined() {
+    let world = World::memory().await;
+    world.faults.as_ref().unwrap().lose_acknowledgements("lvg.default.debounce.>", 1);
+    world.told(&after("k", "1", 10, None)).await.unwrap_err();
+    let joined = world.told(&after("k", "2", 10, None)).await.unwrap();
+    assert!(matches!(joined, Submitted::Joined(_)), "{joined:?}");
+    pass(seconds(10) + LATE).await;
+    let queued = world.queued().await;
+    assert_eq!((queued.len(), queued[joined.id().as_str()].0.as_str()), (1, "2"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn gathered_calls_wait_while_their_queue_is_full() {
     let world = World::memory().await;
     let faults = world.faults.as_ref().unwrap();
