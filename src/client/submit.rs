@@ -88,6 +88,7 @@ impl Client {
         let Some(gathering) = self.gathering(&module, &signature).await? else {
             return self.put(id, signature, place, false).await;
         };
+        signature.options.check().map_err(|invalid| Error::Refused(invalid.to_string()))?;
         if self.single(&module, &signature).await?.is_some() {
             return Err(Error::Refused("submit: a call is under a singleton or a debounce, not both".to_owned()));
         }

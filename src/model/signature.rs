@@ -77,6 +77,11 @@ impl Options {
                 unpadded(&format!("{key}={value}"))?;
             }
         }
+        let singleton = self.singleton.as_ref().map(|singleton| &singleton.key);
+        let debounce = self.debounce.as_ref().and_then(|debounce| debounce.key.as_ref());
+        for key in [self.limit_key.as_ref(), singleton, debounce].into_iter().flatten() {
+            unpadded(key)?;
+        }
         match &self.idempotency_key {
             Some(key) if !(1..=KEY_LEN_MAX).contains(&key.len()) => Err(InvalidOptions::Key(key.len())),
             Some(key) => unpadded(key),
@@ -150,6 +155,7 @@ mod tests {
             (of(one("", "b"), Labels::new()), "invalid label"),
             (of(one("a", "b "), Labels::new()), "white space around"),
             (Options { idempotency_key: Some(" k".to_owned()), ..Options::default() }, "white space around"),
+            (Options { limit_key: Some("k\t".to_owned()), ..Options::default() }, "white space around"),
             (key(0), "1 to 256 bytes, not 0"),
             (key(KEY_LEN_MAX + 1), "1 to 256 bytes, not 257"),
         ] {

@@ -11,12 +11,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
+use lovage::model::debounce::{Debounce, Timing};
 use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
 use lovage::model::lifecycle::{About, End, Record, Settled, Usage};
+use lovage::model::limit::LIMITS_MAX;
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
 use lovage::model::retry::ATTEMPTS_MAX;
 use lovage::model::signature::Options;
+use lovage::model::singleton::{Mode, Singleton};
 use lovage::model::step_life::{StepEnd, StepOutcome};
 use lovage::model::time::{DURATION_MAX, format_duration, parse_duration};
 use lovage::model::{
@@ -114,16 +117,29 @@ fn wish() -> impl Strategy<Value = Wish> {
     )
 }
 
+/// A key as it travels in a header: without white space around it.
+fn key() -> impl Strategy<Value = String> {
+    "[!-~]([ -~\\u{e4}]{0,10}[!-~])?"
+}
+
+/// What gathers calls, or lets one of them through.
+fn gathering() -> impl Strategy<Value = (Option<Singleton>, Option<Debounce>)> {
+    let mode = proptest::sample::select(&[Mode::Skip, Mode::Cancel][..]);
+    let singleton = (key(), mode).prop_map(|(key, mode)| Singleton { key, mode });
+    let timing = (1_000..=604_800_000_u64, option::of(0..1_000_000_u64)).prop_map(|(period, more)| Timing {
+        period: Duration::from_millis(period),
+        timeout: more.map(|more| Duration::from_millis(period + more)),
+    });
+    let debounce = (option::of(key()), timing).prop_map(|(key, timing)| Debounce { key, timing });
+    (option::of(singleton), option::of(debounce))
+}
+
 fn options() -> impl Strategy<Value = Options> {
-    (policy(), wish(), option::of(time()), option::of("\\PC{0,60}"), labels(), labels()).prop_map(
-        |(retry, limits, expires, idempotency_key, labels, requires)| Options {
-            retry,
-            limits,
-            expires,
-            idempotency_key,
-            labels,
-            requires,
-            ..Options::default()
+    let keys = (option::of("\\PC{0,60}"), option::of(key()), gathering());
+    let fleet = vec(records::a_limit(), 0..=LIMITS_MAX);
+    (policy(), wish(), option::of(time()), keys, fleet, labels(), labels()).prop_map(
+        |(retry, limits, expires, (idempotency_key, limit_key, (singleton, debounce)), fleet, labels, requires)| {
+            Options { retry, limits, expires, idempotency_key, limit_key, fleet, singleton, debounce, labels, requires }
         },
     )
 }

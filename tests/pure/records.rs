@@ -5,11 +5,13 @@
 use std::fmt::Debug;
 
 use bytes::Bytes;
+use lovage::model::debounce::Gathered;
 use lovage::model::limit::ledger::{Ledger, Place};
 use lovage::model::limit::{Limit, Rule};
 use lovage::model::schedule::{Begun, Cause, Overlap, Paused, Progress, Rules, Slot, Stage, Waiting, When};
 use lovage::model::{Datum, Failure, Labels, RunId, Timestamp, once};
 use lovage::protocol::batch::BatchRecord;
+use lovage::protocol::debounce::{self, Series};
 use lovage::protocol::flow::FlowRecord;
 use lovage::protocol::host::{self, Capacity, Done, HostDetail, HostRecord, HostState, HostTask};
 use lovage::protocol::once::Claim;
@@ -17,6 +19,7 @@ use lovage::protocol::queue::{Decided, MarkRecord, QueueRecord};
 use lovage::protocol::schedule::{Call, Schedule, Stored, What};
 use lovage::protocol::secret::{KeyRecord, SecretRecord};
 use lovage::protocol::serving::Serving;
+use lovage::protocol::singleton::Holder;
 use lovage::protocol::task::{Form, TaskMessage};
 use lovage::protocol::webhook::WebhookRecord;
 use lovage::protocol::{Headers, Rejection, dead, limit, queue};
@@ -30,7 +33,7 @@ use proptest::test_runner::TestCaseError;
 
 use super::{
     config, digest, duration, failure, json, kind, labels, name, options, priority, run_id, step_id, task_message,
-    task_ref, usage, version,
+    task_ref, time, usage, version,
 };
 
 /// Where a body is cut, and what one of its bytes becomes.
@@ -72,7 +75,7 @@ pub(super) fn rule() -> impl Strategy<Value = Rule> {
         .prop_filter_map("it limits nothing", move |(rate, burst, concurrency)| fit(Rule { rate, burst, concurrency }))
 }
 
-fn a_limit() -> impl Strategy<Value = Limit> {
+pub(super) fn a_limit() -> impl Strategy<Value = Limit> {
     (any::<String>(), rule()).prop_map(|(name, rule)| Limit { name, rule })
 }
 
@@ -329,6 +332,22 @@ proptest! {
         let task = Some(task).filter(|task| !task.is_empty());
         let webhook = WebhookRecord { v: 1, name, url, on, task, secret: sealed, created: at, removed };
         holds(&webhook, &webhook.encode(), WebhookRecord::decode, harm)?;
+    }
+
+    #[test]
+    fn who_has_a_singleton_and_what_gathers_read_back(
+        texts in any::<[String; 2]>(), (id, queue) in (name(), name()), since in stamp(), times in (time(), time()), going: bool,
+        priority in priority(), harm in damage(),
+    ) {
+        let [held, gathers] = texts;
+        let holder = Holder { v: 1, name: held, id, since, queue, priority: priority.number() };
+        holds(&holder, &holder.encode(), Holder::decode, harm)?;
+        prop_assert_eq!(holder.priority(), priority);
+        let series = Series { v: 1, name: gathers, id: holder.id };
+        holds(&series, &series.encode(), Series::decode, harm)?;
+        let calls = Gathered { first: times.0, due: times.1, going };
+        let headers = Headers::new().with(debounce::GATHERED, debounce::gathered(&calls));
+        prop_assert_eq!(debounce::read_gathered(&headers), Ok(calls));
     }
 
     #[test]
