@@ -13,7 +13,7 @@ use lovage::model::{Datum, Failure, Labels, RunId, Timestamp, once};
 use lovage::protocol::batch::BatchRecord;
 use lovage::protocol::debounce::{self, Series};
 use lovage::protocol::flow::FlowRecord;
-use lovage::protocol::host::{self, Capacity, Done, HostDetail, HostRecord, HostState, HostTask};
+use lovage::protocol::host::{self, Capacity, Done, HostDetail, HostLoading, HostRecord, HostState, HostTask};
 use lovage::protocol::once::Claim;
 use lovage::protocol::queue::{Decided, MarkRecord, QueueRecord};
 use lovage::protocol::schedule::{Call, Schedule, Stored, What};
@@ -144,8 +144,18 @@ fn host_detail() -> impl Strategy<Value = HostDetail> {
             hot_modules,
             hot_bytes,
         });
-    (host_record(), vec(task, 0..3), any::<u64>(), btree_map(name(), done, 0..3), capacity).prop_map(
-        |(host, tasks, tasks_left_out, done, capacity)| HostDetail { host, tasks, tasks_left_out, done, capacity },
+    let loading = (name(), version(), any::<u64>(), stamp(), any::<u64>())
+        .prop_map(|(module, version, size, since, tasks)| HostLoading { module, version, size, since, tasks });
+    let lists = (vec(task, 0..3), vec(loading, 0..3));
+    (host_record(), lists, any::<u64>(), btree_map(name(), done, 0..3), capacity).prop_map(
+        |(host, (tasks, loading), tasks_left_out, done, capacity)| HostDetail {
+            host,
+            tasks,
+            tasks_left_out,
+            loading,
+            done,
+            capacity,
+        },
     )
 }
 
