@@ -199,8 +199,8 @@ proptest! {
         given in btree_map("[a-c=, ]{1,3}", "[a-c=,]{0,3}", 0..4), own in labels(), inputs: bool,
     ) {
         let line = serde_json::json!({"task": "m/t", "labels": given}).to_string();
-        let mut defaults = Defaults::default();
-        defaults.task = inputs.then(|| "m/t".parse().unwrap());
+        let task = inputs.then(|| "m/t".parse().unwrap());
+        let mut defaults = Defaults { task, ..Defaults::default() };
         defaults.options.labels.clone_from(&own);
         match defaults.read(&line) {
             Ok(entry) => {

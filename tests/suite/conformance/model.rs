@@ -56,7 +56,7 @@ impl World {
         let memory = Memory::new();
         let settings = Settings { queued_max: QUEUED_MAX, ..Settings::default() };
         memory.provision(&Tenant::default_tenant(), &settings);
-        let deliveries_max = (seed % 2 == 0).then_some(3);
+        let deliveries_max = (seed.is_multiple_of(2)).then_some(3);
         let consumer = Consumer { deliveries_max, ..tasks("lvg.default.task.>", LEASE) };
         let mut takers = Vec::new();
         for _ in 0..2 {

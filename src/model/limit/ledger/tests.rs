@@ -204,7 +204,7 @@ impl World {
     /// place back.
     fn fail(&mut self, choice: u8) {
         match self.running.pop() {
-            Some(task) if choice % 2 == 0 => self.queued.push(task),
+            Some(task) if choice.is_multiple_of(2) => self.queued.push(task),
             Some(task) => self.gone.push(task),
             None => self.gone.extend(self.queued.pop()),
         }
