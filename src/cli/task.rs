@@ -50,7 +50,15 @@ impl Call {
             drop(awaited.id.set(submitted.id().clone()));
         };
         let mut show = |watch| awaited.show(&watch);
-        let settled = awaited.end(interrupts, client.call_watched(signature, &place, told, &mut show)).await?;
+        let call = async {
+            let Some(once) = self.submit.how.once() else {
+                return client.call_watched(signature, &place, told, &mut show).await;
+            };
+            let submitted = client.submit_once(signature, &place, once).await?;
+            told(&submitted);
+            client.wait(submitted.id(), &mut show).await
+        };
+        let settled = awaited.end(interrupts, call).await?;
         let id = awaited.id.get().map(TaskId::to_string).unwrap_or_default();
         print(&client, &id, settled, self.json).await
     }

@@ -15,6 +15,8 @@ fn a_second_send_or_call_under_a_key_is_the_first_one() {
     assert!(second.stderr.contains("submitted before"), "{}", second.stderr);
     let called = cli.run(&[&["call", "hello/add", "[20, 22]"], &key[..]].concat());
     assert_eq!(called.output(), "42");
+    assert!(called.stderr.contains("submitted before"), "{}", called.stderr);
+    cli.run(&[&["call", "hello/add", "[1, 1]"], &key[..]].concat()).fails(2, &["\"order 7\"", &first]);
     send("[1, 1]").fails(2, &["\"order 7\"", &first, "another task or input"]);
 }
 
