@@ -84,7 +84,7 @@ impl Drop for Process {
         drop(self.child.kill());
         drop(self.child.wait());
         if std::thread::panicking() {
-            let said = self.said.0.lock().unwrap();
+            let said = self.said.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let from = said.lines.len().saturating_sub(40);
             eprintln!("--- process {} said last:\n{}\n---", self.child.id(), said.lines[from..].join("\n"));
         }
