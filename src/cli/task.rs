@@ -50,14 +50,14 @@ impl Call {
             drop(awaited.id.set(submitted.id().clone()));
         };
         let mut show = |watch| awaited.show(&watch);
-        let call = async {
+        let call = Box::pin(async {
             let Some(once) = self.submit.how.once() else {
                 return client.call_watched(signature, &place, told, &mut show).await;
             };
             let submitted = client.submit_once(signature, &place, once).await?;
             told(&submitted);
             client.wait(submitted.id(), &mut show).await
-        };
+        });
         let settled = awaited.end(interrupts, call).await?;
         let id = awaited.id.get().map(TaskId::to_string).unwrap_or_default();
         print(&client, &id, settled, self.json).await

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use lovage::broker::Start;
 use lovage::client::{BadLines, Draft, Error, Place};
+use lovage::model::debounce::{Debounce, Timing};
 use lovage::model::schedule::{CATCH_UP_DEFAULT, Cause, Overlap, Rules, Slot, When};
 use lovage::model::signature::{LABELS_MAX, Options};
 use lovage::model::{Signature, Version};
@@ -53,6 +54,16 @@ async fn options_that_no_host_could_read_are_refused_before_anything_is_publishe
         let Err(Error::Refused(why)) = refused else { panic!("{words}: {refused:?}") };
         assert!(why.contains(words), "{why}");
     }
+    // A call that others may join says nothing worse.
+    let timing = Timing { period: Duration::from_secs(10), timeout: None };
+    for (key, count, words) in [(Some("k "), 0, "white space around"), (None, LABELS_MAX + 1, "up to 16 labels")] {
+        let mut gathered = signature(labels(count));
+        gathered.options.debounce = Some(Debounce { key: key.map(str::to_owned), timing });
+        let refused = rig.client.submit(gathered, &Place::default()).await;
+        let Err(Error::Refused(why)) = refused else { panic!("{words}: {refused:?}") };
+        assert!(why.contains(words), "{why}");
+    }
+    assert!(rig.broker.streams.last("lvg.default.line.>").await.unwrap().is_none(), "nor does anything wait");
     assert!(rig.is_idle().await);
     rig.client.submit(signature(labels(LABELS_MAX)), &Place::default()).await.unwrap();
     assert_eq!(queued(&rig).await, [labels(LABELS_MAX)]);
