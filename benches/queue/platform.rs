@@ -69,7 +69,7 @@ impl Lovage {
     ) -> impl Future<Output = Outcomes<()>> + Send + 'static {
         let client = self.client.clone();
         async move {
-            let settled = client.call_watched(signature, &place, |_| {}, &mut |_| {}).await?;
+            let settled = client.call_at(signature, &place).await?;
             match settled.end {
                 End::Succeeded(_) => Ok(()),
                 End::Failed(_) | End::Cancelled | End::Expired => Err(format!("{:?}", settled.end).into()),

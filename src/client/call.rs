@@ -41,9 +41,17 @@ impl Client {
     /// # Errors
     /// As [`submit`](Self::submit).
     pub async fn call(&self, signature: Signature) -> Result<Settled, Error> {
+        self.call_at(signature, &Place::default()).await
+    }
+
+    /// The same, in a queue and at a time of its own.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn call_at(&self, signature: Signature, place: &Place) -> Result<Settled, Error> {
         let id = self.new_id();
         let heard = self.broker.bus.listen(&subject::result(&self.tenant, &id)).await?;
-        let submitted = self.submit_first(&id, signature, &Place::default()).await?;
+        let submitted = self.submit_first(&id, signature, place).await?;
         if *submitted.id() != id {
             return self.wait(submitted.id(), &mut |_| {}).await;
         }

@@ -1,5 +1,6 @@
 //! One delivery, from its message to its acknowledgement.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,8 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
         return finish(lease.as_ref()).await;
     };
     let span = info_span!("task", id = %subject.key, queue = %subject.queue, delivery = count);
-    let work = async {
+    // Pinned here, so that it is not moved into what guards it.
+    let mut work = pin!(async {
         let attempt =
             Attempt { shared, subject: &subject, sequence: message.sequence, delivery: count, heard: Instant::now() };
         if count > 1 && attempt.is_elsewhere().await {
@@ -62,11 +64,11 @@ pub(super) async fn handle(shared: &Arc<Shared>, delivery: Delivery) {
                 }
             }
         }
-    };
+    });
     let guarded = async {
         tokio::select! {
             biased;
-            () = work => {}
+            () = &mut work => {}
             () = keep(lease.as_ref(), shared.config.lease) => {}
             () = shared.hand_back.cancelled() => {
                 info!("handing the task back");
