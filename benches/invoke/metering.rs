@@ -101,7 +101,7 @@ impl Spin {
         let mut settings = bare::settings();
         settings.consume_fuel(fuel).epoch_interruption(epoch);
         let engine = Engine::new(&settings)?;
-        Ok(Self { module: Module::new(&engine, LOOP)?, engine, fuel, epoch })
+        Ok(Self { module: Module::new(&engine, wat::parse_str(LOOP)?)?, engine, fuel, epoch })
     }
 
     async fn round(&self) -> Outcomes<Duration> {

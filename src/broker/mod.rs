@@ -209,7 +209,16 @@ pub trait Queues: Send + Sync {
 pub trait Visits: Send {
     /// Up to `count` deliveries of what waits now; none is no error. Returns as soon as no more waits. If this is dropped, what
     /// was on its way comes with a later visit, which may then yield more than its `count`, or waits for its lease to run out.
-    async fn take(&mut self, count: usize) -> Result<Vec<Delivery>>;
+    async fn take(&mut self, count: usize) -> Result<Visit>;
+}
+
+/// What a visit brought.
+#[derive(Default)]
+pub struct Visit {
+    /// What was taken.
+    pub deliveries: Vec<Delivery>,
+    /// Messages that waited still and were never handed out, when the last delivery was; none where nothing came.
+    pub left: u64,
 }
 
 /// Deliveries of one consumer to one taker, who says how many it can hold.

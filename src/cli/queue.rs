@@ -209,7 +209,13 @@ async fn ls(listing: Listing) -> Result<(), Fault> {
         vec![view.queue.to_string(), waiting, running, oldest, state(view).to_owned(), hosts, bands, note]
     };
     let rows: Vec<Vec<String>> = views.iter().map(row).collect();
-    output::table(&["QUEUE", "WAITING", "RUNNING", "OLDEST", "STATE", "HOSTS", "PRIO", "NOTE"], &rows)
+    output::table(&["QUEUE", "WAITING", "RUNNING", "OLDEST", "STATE", "HOSTS", "PRIO", "NOTE"], &rows)?;
+    // Those are in no queue: they come back to one when it is their turn.
+    let limited: u64 = client.limits().await?.iter().map(|limit| limit.waiting).sum();
+    if limited > 0 {
+        eprintln!("{limited} more wait under limits: lovage limits ls");
+    }
+    Ok(())
 }
 
 fn whole(view: &QueueView) -> Json {

@@ -74,7 +74,8 @@ impl Client {
             let mut visits = self.broker.queues.visit(&queues::consumer(&self.tenant, from, &band, lease)).await?;
             loop {
                 let left = filter.count_max.map_or(u64::MAX, |max| max.saturating_sub(*moved));
-                let taken = visits.take(usize::try_from(left).unwrap_or(usize::MAX).min(IN_HAND_MAX)).await?;
+                let count = usize::try_from(left).unwrap_or(usize::MAX).min(IN_HAND_MAX);
+                let taken = visits.take(count).await?.deliveries;
                 if taken.is_empty() {
                     break;
                 }

@@ -5,9 +5,13 @@
 //! a time and a queue that knows nothing but plain tasks is served as if there were no bands. A band is visited
 //!
 //! - when its bell rings: a host listens to what is queued there, whoever queues it;
-//! - as long as its last visit brought all that was asked for ("lively"), by turns ([`Turns`]);
-//! - some moments after a visit that did not, at growing intervals, the last of which goes on for ever: a bell rings before its
+//! - as long as tasks wait there ("lively"), by turns ([`Turns`]) and for no more than wait: what the broker counted at the last
+//!   visit, and the bells since;
+//! - some moments after a visit that left none, at growing intervals, the last of which goes on for ever: a bell rings before its
 //!   message is stored, and may not be heard at all; leases that have run out ring none.
+//!
+//! From when a band was lively until all have been calm for a while ([`CALM_AFTER`]), plain tasks are visited like any other band:
+//! what is asked for in advance is hard to take back, so a queue where both kinds come and go does without.
 //!
 //! **Invariant:** `next` may be dropped at any await. **Invariant:** what a visit brought is handed on or handed back.
 
@@ -23,7 +27,7 @@ use tokio::time::{Instant, Sleep};
 use tracing::{debug, warn};
 
 use super::Shared;
-use crate::broker::{self, Delivery, Visits};
+use crate::broker::{self, Delivery, Visit, Visits};
 use crate::model::turns::Turns;
 use crate::model::{Mark, Queue};
 use crate::protocol::subject::{Band, Priority, band_tasks};
@@ -42,6 +46,9 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// The same for plain tasks while bands are lively. They have no bell, and are what most tasks are.
 const LOOK_PLAIN_MAX: Duration = Duration::from_millis(8);
 
+/// How long no band other than the plain one must have been lively before plain tasks are asked for in advance.
+const CALM_AFTER: Duration = Duration::from_secs(1);
+
 /// The pause after a visit that failed.
 const LOOK_FAILED: Duration = Duration::from_millis(500);
 
@@ -49,10 +56,10 @@ const LOOK_FAILED: Duration = Duration::from_millis(500);
 struct Place {
     /// `None` until there is a consumer, and while it is visited.
     visits: Option<Box<dyn Visits>>,
-    /// Whether more waits, as far as is known.
-    lively: bool,
-    /// Whether its bell rang since its last visit began.
-    rung: bool,
+    /// Tasks that wait, as far as is known.
+    waits: usize,
+    /// How often its bell rang since its last visit began.
+    rung: usize,
     /// When it is looked at again if it is not lively.
     look_at: Instant,
     /// The pause after the next look that finds nothing.
@@ -64,22 +71,7 @@ struct Visited {
     band: Band,
     visits: Option<Box<dyn Visits>>,
     asked: usize,
-    taken: Result<Taken, broker::Error>,
-}
-
-/// What was taken, and whether something waits that was not.
-#[derive(Default)]
-struct Taken {
-    deliveries: Vec<Delivery>,
-    waits: bool,
-}
-
-/// What was found.
-pub(super) struct Found {
-    /// Deliveries, each of which has a slot.
-    pub(super) deliveries: Vec<Delivery>,
-    /// Whether bands that are not plain have more than there were slots for.
-    pub(super) pressing: bool,
+    brought: Result<Visit, broker::Error>,
 }
 
 /// The bands of a queue.
@@ -94,6 +86,10 @@ pub(super) struct Bands {
     turns: Turns<Band>,
     /// Bands that are lively, the plain one aside.
     lively: usize,
+    /// When the last of them counts as calm.
+    calm_at: Instant,
+    /// Whether plain tasks are visited too.
+    plain: bool,
     /// Whether the first look has not ended.
     fresh: bool,
     /// Fires when the next quiet band is to be looked at.
@@ -112,6 +108,8 @@ impl Bands {
             asked: 0,
             turns: Turns::default(),
             lively: 0,
+            calm_at: Instant::now(),
+            plain: false,
             fresh: true,
             look: Box::pin(tokio::time::sleep_until(Instant::now())),
         };
@@ -146,14 +144,9 @@ impl Bands {
         self.set_look();
     }
 
-    /// Whether tasks other than plain ones wait, as far as is known.
-    pub(super) const fn is_lively(&self) -> bool {
-        self.lively > 0
-    }
-
-    /// Whether plain tasks may come by themselves: nothing comes before them, as far as is known.
-    pub(super) const fn is_quiet(&self) -> bool {
-        !self.is_lively() && !self.fresh
+    /// Whether plain tasks may come by themselves: nothing comes before them, as far as is known, and has not for a while.
+    pub(super) fn is_calm(&self) -> bool {
+        self.lively == 0 && !self.fresh && Instant::now() >= self.calm_at
     }
 
     /// Slots that are promised.
@@ -164,11 +157,17 @@ impl Bands {
     /// Begins visits for up to `free` slots, if there is a reason. Plain tasks are among those visited where none of them were
     /// asked for in advance.
     pub(super) fn go(&mut self, free: usize, plain_asked: bool) {
+        // At first it is not known what comes before them.
+        let plain = !(self.fresh || self.is_calm() || plain_asked);
+        if plain != self.plain {
+            self.plain = plain;
+            self.set_look();
+        }
         let due = self.look.is_elapsed() || self.fresh;
-        if free == 0 || self.round.is_some() || !(due || self.is_lively()) {
+        if free == 0 || self.round.is_some() || !(due || self.candidates().any(|(_, place)| place.waits > 0)) {
             return;
         }
-        let counts = self.plan(free, self.is_lively() && !plain_asked);
+        let counts = self.plan(free);
         if counts.is_empty() {
             return self.set_look();
         }
@@ -176,44 +175,47 @@ impl Bands {
         self.round = Some(join_all(visits).boxed());
     }
 
+    /// The bands that may be visited.
+    fn candidates(&self) -> impl Iterator<Item = (&Band, &Place)> {
+        self.places.iter().filter(|(band, _)| self.plain || **band != Band::PLAIN)
+    }
+
     /// Which bands are visited, and how much each is asked for: those that are lively and those that are due by turns, where one
     /// that is only due is asked for one task. What has no consumer yet is asked for none, but whether there is something.
-    fn plan(&mut self, free: usize, plain: bool) -> Vec<(Band, usize)> {
+    fn plan(&mut self, free: usize) -> Vec<(Band, usize)> {
         let now = Instant::now();
-        let due = |place: &Place| !place.lively && place.look_at <= now;
-        let candidates = self.places.iter().filter(|(band, _)| plain || **band != Band::PLAIN);
-        let unseen = |band: &Band, place: &Place| due(place) && place.visits.is_none() && *band != Band::PLAIN;
-        let mut counts: Vec<(Band, usize)> =
-            candidates.clone().filter(|(band, place)| unseen(band, place)).map(|(band, _)| (band.clone(), 0)).collect();
-        let seen = candidates.filter(|(band, place)| (place.lively || due(place)) && !unseen(band, place));
-        let (bands, lively): (Vec<Band>, Vec<bool>) = seen.map(|(band, place)| (band.clone(), place.lively)).unzip();
-        if lively.contains(&true) {
-            let shares = self.turns.share(&bands, free);
-            let asked = shares.into_iter().zip(lively).map(|(share, lively)| if lively { share } else { share.min(1) });
-            counts.extend(bands.into_iter().zip(asked).filter(|(_, count)| *count > 0));
-        } else {
-            counts.extend(bands.into_iter().take(free).map(|band| (band, 1)));
+        let (mut unseen, mut waiting) = (Vec::new(), Vec::new());
+        for (band, place) in self.candidates() {
+            let due = place.waits == 0 && place.look_at <= now;
+            if due && place.visits.is_none() && *band != Band::PLAIN {
+                unseen.push((band.clone(), 0));
+            } else if due || place.waits > 0 {
+                waiting.push((band.clone(), place.waits.max(1)));
+            }
         }
-        counts
+        let shares = self.turns.share(&waiting, free);
+        let asked = waiting.into_iter().zip(shares).map(|((band, _), share)| (band, share));
+        unseen.extend(asked.filter(|(_, count)| *count > 0));
+        unseen
     }
 
     fn visit(&mut self, band: Band, asked: usize) -> BoxFuture<'static, Visited> {
         self.asked += asked;
         let mut visits = None;
         if let Some(place) = self.places.get_mut(&band) {
-            place.rung = false;
+            place.rung = 0;
             visits = place.visits.take();
         }
         let (shared, queue) = (Arc::clone(&self.shared), self.queue.clone());
         let visit = async move {
-            let taken = take(&shared, &queue, &band, &mut visits, asked).await;
-            Visited { band, visits, asked, taken }
+            let brought = take(&shared, &queue, &band, &mut visits, asked).await;
+            Visited { band, visits, asked, brought }
         };
         visit.boxed()
     }
 
     /// What the visits under way bring, or nothing but a reason to [`go`](Self::go). The latter only where there is a free slot.
-    pub(super) async fn next(&mut self, is_free: bool) -> Found {
+    pub(super) async fn next(&mut self, is_free: bool) -> Vec<Delivery> {
         loop {
             tokio::select! {
                 biased;
@@ -222,10 +224,10 @@ impl Bands {
                     return self.note(visited);
                 }
                 Some(band) = self.bells.next(), if !self.bells.is_empty() => if self.ring(&band) && is_free {
-                    return Found { deliveries: Vec::new(), pressing: false };
+                    return Vec::new();
                 },
                 () = &mut self.look, if is_free && self.round.is_none() && !self.look.is_elapsed() => {
-                    return Found { deliveries: Vec::new(), pressing: false };
+                    return Vec::new();
                 }
             }
         }
@@ -234,57 +236,61 @@ impl Bands {
     /// Takes note of a bell; whether that is news.
     fn ring(&mut self, band: &Band) -> bool {
         let Some(place) = self.places.get_mut(band) else { return false };
-        place.rung = true;
+        place.rung = place.rung.saturating_add(1);
+        place.waits = place.waits.saturating_add(1);
         place.pause = LOOK_MIN;
-        if place.lively {
-            return false;
+        let news = place.waits == 1;
+        if news {
+            self.lively += 1;
+            self.calm_at = Instant::now() + CALM_AFTER;
         }
-        place.lively = true;
-        self.lively += 1;
-        true
+        news
     }
 
-    fn note(&mut self, visited: Vec<Visited>) -> Found {
+    fn note(&mut self, visited: Vec<Visited>) -> Vec<Delivery> {
         self.fresh = false;
         let now = Instant::now();
-        let mut found = Found { deliveries: Vec::new(), pressing: false };
-        for Visited { band, visits, asked, taken } in visited {
+        let mut found = Vec::new();
+        for Visited { band, visits, asked, brought } in visited {
             self.asked = self.asked.saturating_sub(asked);
             let Some(place) = self.places.get_mut(&band) else { continue };
             place.visits = visits;
-            let Taken { deliveries, waits } = taken.unwrap_or_else(|error| {
+            let Visit { deliveries, left } = brought.unwrap_or_else(|error| {
                 debug!(%error, %band, "a visit failed, trying again");
                 place.pause = LOOK_FAILED;
-                Taken::default()
+                Visit::default()
             });
             if !deliveries.is_empty() {
                 place.pause = LOOK_MIN;
             }
-            let full = asked > 0 && deliveries.len() >= asked;
+            // Tasks whose leases have run out are not counted as waiting; where there is one, others may follow.
+            let again = deliveries.len() >= asked && deliveries.last().is_some_and(|last| last.count > 1);
+            let left = usize::try_from(left).unwrap_or(usize::MAX).max(if again { asked } else { 0 });
+            place.waits = left.saturating_add(place.rung);
             self.turns.take_back(asked.saturating_sub(deliveries.len()));
-            found.deliveries.extend(deliveries);
-            place.lively = full || waits || place.rung;
+            found.extend(deliveries);
             place.look_at = now + place.pause;
             let longest = if band == Band::PLAIN { LOOK_PLAIN_MAX } else { LOOK_MAX };
             place.pause = (place.pause * LOOK_GROWTH).min(longest);
-            found.pressing |= full && band != Band::PLAIN;
         }
-        self.lively = self.places.iter().filter(|(band, place)| place.lively && **band != Band::PLAIN).count();
+        self.lively = self.places.iter().filter(|(band, place)| place.waits > 0 && **band != Band::PLAIN).count();
+        if self.lively > 0 {
+            self.calm_at = now + CALM_AFTER;
+        }
         self.set_look();
         found
     }
 
     fn set_look(&mut self) {
-        let plain = self.is_lively();
-        let quiet = self.places.iter().filter(|(band, place)| !place.lively && (plain || **band != Band::PLAIN));
-        let next = quiet.map(|(_, place)| place.look_at).min();
+        let next = self.candidates().filter(|(_, place)| place.waits == 0);
+        let next = next.map(|(_, place)| place.look_at).min();
         self.look.as_mut().reset(next.unwrap_or_else(|| Instant::now() + LOOK_MAX));
     }
 
     /// Ends the visits under way: what they bring is handed back.
     pub(super) async fn close(mut self) {
         if let Some(round) = self.round.take() {
-            for Delivery { lease, .. } in self.note(round.await).deliveries {
+            for Delivery { lease, .. } in self.note(round.await) {
                 // If this fails the lease runs out, which comes to the same a little later.
                 drop(lease.hand_back(Duration::ZERO).await);
             }
@@ -294,7 +300,7 @@ impl Bands {
 
 impl Place {
     fn new() -> Self {
-        Self { visits: None, lively: false, rung: false, look_at: Instant::now(), pause: LOOK_MIN }
+        Self { visits: None, waits: 0, rung: 0, look_at: Instant::now(), pause: LOOK_MIN }
     }
 }
 
@@ -312,16 +318,17 @@ async fn take(
     band: &Band,
     visits: &mut Option<Box<dyn Visits>>,
     count: usize,
-) -> Result<Taken, broker::Error> {
+) -> Result<Visit, broker::Error> {
     let consumer = || queues::consumer(&shared.config.tenant, queue, band, shared.config.lease);
     if visits.is_none() {
         if count == 0 && shared.broker.streams.last(&consumer().filter).await?.is_none() {
-            return Ok(Taken::default());
+            return Ok(Visit::default());
         }
         *visits = Some(shared.broker.queues.visit(&consumer()).await?);
     }
     match visits {
-        Some(visits) if count > 0 => Ok(Taken { deliveries: visits.take(count).await?, waits: false }),
-        _ => Ok(Taken { deliveries: Vec::new(), waits: true }),
+        Some(visits) if count > 0 => visits.take(count).await,
+        // At least one does.
+        _ => Ok(Visit { deliveries: Vec::new(), left: 1 }),
     }
 }

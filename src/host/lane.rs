@@ -2,8 +2,8 @@
 //! is asked to stop.
 //!
 //! Plain tasks are allowed in advance for all free slots, and come by themselves. While tasks wait that are not plain
-//! ([`bands`](super::bands)), slots that come free are given out by turns instead, and what was allowed in advance is recalled
-//! where it would have more tasks come than there are slots.
+//! ([`bands`](super::bands)), and for a while after, slots that come free are given out by turns instead, and what was allowed in
+//! advance is recalled where it would have more tasks come than there are slots.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,16 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::bands::{Bands, Found};
+use super::bands::Bands;
 use super::rules::{Closed, Known};
 use super::{Shared, attempt, queue_consumer};
 use crate::broker::patience::Patience;
 use crate::broker::{self, Deliveries, Delivery};
 use crate::model::Queue;
 
-/// How long more plain tasks may be allowed than there are slots. A task that is not plain came into a slot that was allowed to a
-/// plain one: most end within this time, and cost the broker nothing more.
+/// How long more plain tasks may be allowed than there are slots, and none of them come, before what was allowed is recalled. A
+/// task that is not plain came into a slot that was allowed to a plain one: most end within this time, and cost the broker nothing
+/// more. What is on its way while the broker is told can be lost until its lease runs out; while they come it is not told.
 const SURPLUS_TIME_MAX: Duration = Duration::from_millis(20);
 
 /// One queue of a host.
@@ -130,12 +131,9 @@ impl Lane {
             let next = tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(Ended::Stopped),
-                Found { deliveries: found, pressing } = bands.next(free > 0) => {
+                found = bands.next(free > 0) => {
                     for delivery in found {
                         self.occupy(running, delivery);
-                    }
-                    if pressing {
-                        allowed.recall(deliveries);
                     }
                     continue;
                 }
@@ -161,7 +159,7 @@ impl Lane {
             match next {
                 Ok(delivery) => {
                     patience = Patience::default();
-                    allowed.count = allowed.count.saturating_sub(1);
+                    allowed.note();
                     self.occupy(running, delivery);
                 }
                 Err(error) if error.is_transient() => {
@@ -191,7 +189,7 @@ impl Lane {
     ) -> usize {
         bands.go(self.slots.saturating_sub(running + bands.asked()), allowed.count > 0);
         let taken = running + bands.asked();
-        if bands.is_quiet() {
+        if bands.is_calm() {
             let more = self.slots.saturating_sub(taken + allowed.count);
             if more > 0 {
                 deliveries.allow(more);
@@ -214,6 +212,12 @@ struct Allowed {
 }
 
 impl Allowed {
+    /// One came.
+    fn note(&mut self) {
+        self.count = self.count.saturating_sub(1);
+        self.surplus_until = None;
+    }
+
     fn recall(&mut self, deliveries: &mut dyn Deliveries) {
         if std::mem::take(&mut self.count) > 0 {
             deliveries.recall();

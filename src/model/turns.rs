@@ -28,14 +28,20 @@ impl<K> Default for Turns<K> {
 }
 
 impl<K: Ord + Clone> Turns<K> {
-    /// Gives out `free` slots among the classes that wait, first ones first; how many each gets, in the same order.
-    pub fn share(&mut self, waiting: &[K], free: usize) -> Vec<usize> {
+    /// Gives out `free` slots among the classes that wait, first ones first, and to none more than wait of it; how many each gets,
+    /// in the same order.
+    pub fn share(&mut self, waiting: &[(K, usize)], free: usize) -> Vec<usize> {
         let mut shares = vec![0; waiting.len()];
-        self.passed.retain(|class, _| waiting.contains(class));
+        self.passed.retain(|class, _| waiting.iter().any(|(waits, _)| waits == class));
+        let mut left: Vec<_> = waiting.iter().zip(&mut shares).filter(|((_, count), _)| *count > 0).collect();
         for _ in 0..free {
-            let Some(place) = self.next(waiting) else { break };
-            if let Some(share) = shares.get_mut(place) {
-                *share += 1;
+            let classes = left.iter().map(|((class, _), _)| class);
+            let Some(rank) = self.next(classes) else { break };
+            if let Some(((_, count), share)) = left.get_mut(rank) {
+                **share += 1;
+                if **share == *count {
+                    left.remove(rank);
+                }
             }
         }
         shares
@@ -48,24 +54,28 @@ impl<K: Ord + Clone> Turns<K> {
         }
     }
 
-    /// The place of the class whose turn it is.
-    fn next(&mut self, waiting: &[K]) -> Option<usize> {
+    /// The rank of the class whose turn it is.
+    fn next<'a>(&mut self, waiting: impl DoubleEndedIterator<Item = &'a K> + ExactSizeIterator + Clone) -> Option<usize>
+    where
+        K: 'a,
+    {
         let owed = |(rank, class): (usize, &K)| {
             let passed = self.passed.get(class).copied().unwrap_or(0);
             passed.checked_sub(PASSED_FOR_EACH.saturating_mul(rank as u64)).map(|owed| (owed, rank))
         };
         // The last maximum would win: of those that are owed the same, the first has its turn.
-        let due = waiting.iter().enumerate().skip(1).filter_map(owed).rev().max_by_key(|(owed, _)| *owed);
-        let place = due.map_or(0, |(_, rank)| rank);
-        for (rank, class) in waiting.iter().enumerate() {
-            if rank == place {
+        let due = waiting.clone().enumerate().skip(1).filter_map(owed).rev().max_by_key(|(owed, _)| *owed);
+        let next = due.map_or(0, |(_, rank)| rank);
+        let count = waiting.len();
+        for (rank, class) in waiting.enumerate() {
+            if rank == next {
                 self.passed.remove(class);
             } else if rank > 0 {
                 let passed = self.passed.entry(class.clone()).or_default();
                 *passed = passed.saturating_add(1);
             }
         }
-        waiting.get(place).map(|_| place)
+        (next < count).then_some(next)
     }
 }
 
@@ -77,7 +87,13 @@ mod tests {
     /// The turns in their order, of classes that always wait.
     fn order(waiting: &[u8], count: usize) -> Vec<u8> {
         let mut turns = Turns::default();
-        (0..count).filter_map(|_| turns.share(waiting, 1).iter().position(|n| *n == 1).map(|at| waiting[at])).collect()
+        let next = |_| turns.share(&many(waiting), 1).iter().position(|n| *n == 1).map(|at| waiting[at]);
+        (0..count).filter_map(next).collect()
+    }
+
+    /// Classes of which more wait than there are slots.
+    fn many<K: Clone>(waiting: &[K]) -> Vec<(K, usize)> {
+        waiting.iter().map(|class| (class.clone(), usize::MAX)).collect()
     }
 
     #[test]
@@ -87,7 +103,7 @@ mod tests {
         let mut order = Vec::new();
         loop {
             let waiting: Vec<u8> = left.iter().filter(|(_, count)| *count > 0).map(|(class, _)| *class).collect();
-            let Some(place) = turns.share(&waiting, 1).iter().position(|share| *share == 1) else { break };
+            let Some(place) = turns.share(&many(&waiting), 1).iter().position(|share| *share == 1) else { break };
             order.push(waiting[place]);
             left.iter_mut().find(|(class, _)| *class == waiting[place]).unwrap().1 -= 1;
         }
@@ -121,6 +137,19 @@ mod tests {
             (&[9, 5], 18, &[16, 2]),
             (&[9, 5, 0], 18, &[15, 2, 1]),
         ] {
+            assert_eq!(Turns::default().share(&many(waiting), free), shares, "{waiting:?} {free}");
+        }
+    }
+
+    #[test]
+    fn none_gets_more_slots_than_wait_of_it() {
+        for (waiting, free, shares) in [
+            (&[(9, 2), (5, 3), (0, 1)][..], 9, &[2, 3, 1][..]),
+            (&[(9, 2), (5, 3), (0, 1)], 4, &[2, 2, 0]),
+            (&[(9, 0), (5, 1)], 3, &[0, 1]),
+            (&[(9, 12), (0, 1)], 11, &[10, 1]),
+            (&[(9, 12), (0, 1)], 20, &[12, 1]),
+        ] {
             assert_eq!(Turns::default().share(waiting, free), shares, "{waiting:?} {free}");
         }
     }
@@ -128,17 +157,17 @@ mod tests {
     #[test]
     fn what_waits_no_more_is_owed_nothing() {
         let mut turns = Turns::default();
-        turns.share(&[9, 0], 8);
-        turns.share(&[9], 1);
-        assert_eq!(turns.share(&[9, 0], 8), [8, 0]);
+        turns.share(&many(&[9, 0]), 8);
+        turns.share(&many(&[9]), 1);
+        assert_eq!(turns.share(&many(&[9, 0]), 8), [8, 0]);
     }
 
     #[test]
     fn turns_that_found_nothing_do_not_count() {
         let mut turns = Turns::default();
-        turns.share(&[9, 0], 7);
+        turns.share(&many(&[9, 0]), 7);
         turns.take_back(5);
-        assert_eq!(turns.share(&[9, 0], 7), [6, 1]);
+        assert_eq!(turns.share(&many(&[9, 0]), 7), [6, 1]);
     }
 
     proptest! {
@@ -152,7 +181,7 @@ mod tests {
             let mut passed = 0;
             for others in flood {
                 let waiting: Vec<u8> = others.into_iter().rev().chain([0]).collect();
-                let shares = turns.share(&waiting, 1);
+                let shares = turns.share(&many(&waiting), 1);
                 prop_assert_eq!(shares.iter().sum::<usize>(), 1);
                 passed = if shares.last() == Some(&1) { 0 } else { passed + 1 };
                 prop_assert!(passed <= bound, "{} passed", passed);
@@ -160,9 +189,17 @@ mod tests {
         }
 
         #[test]
+        fn no_slot_is_kept_from_who_waits(counts in proptest::collection::vec(0_usize..40, 1..11), free in 0_usize..300) {
+            let waiting: Vec<(usize, usize)> = counts.iter().copied().enumerate().collect();
+            let shares = Turns::default().share(&waiting, free);
+            prop_assert_eq!(shares.iter().sum::<usize>(), free.min(counts.iter().sum()));
+            prop_assert!(shares.iter().zip(&counts).all(|(share, count)| share <= count), "{:?}", shares);
+        }
+
+        #[test]
         fn every_slot_is_given_to_somebody_who_waits(count in 1_usize..11, free in 0_usize..300) {
             let waiting: Vec<usize> = (0..count).collect();
-            let shares = Turns::default().share(&waiting, free);
+            let shares = Turns::default().share(&many(&waiting), free);
             prop_assert_eq!(shares.iter().sum::<usize>(), free);
             prop_assert!(shares.iter().all(|share| *share <= shares[0]), "{:?}", shares);
         }

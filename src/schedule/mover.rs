@@ -122,7 +122,8 @@ async fn carry(broker: &Broker, delivery: Delivery) {
     let done = match publish(broker, &task, &delivery).await {
         Ok(()) => {
             debug!(id = %task.key, "a task is due");
-            delivery.lease.finish().await
+            // If this is lost the message comes again, is known by its id, and if not by the task's record.
+            delivery.lease.let_go().await
         }
         // The attempt before this one has not been acknowledged yet, or the queue is full: the message stays here.
         Err(Error::Occupied { .. } | Error::Full { .. }) => delivery.lease.hand_back(OCCUPIED_WAIT).await,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::state::Taken;
 use super::{Memory, Shared};
-use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Lease, Message, Queues, Result, Visits};
+use crate::broker::{Backlog, Consumer, Deliveries, Delivery, Lease, Message, Queues, Result, Visit, Visits};
 use crate::protocol::Stream;
 
 #[async_trait]
@@ -46,12 +46,14 @@ impl Queues for Memory {
 
 #[async_trait]
 impl Visits for Taker {
-    async fn take(&mut self, count: usize) -> Result<Vec<Delivery>> {
-        let taken: Vec<Taken> = self.shared.with(|state, now| {
+    async fn take(&mut self, count: usize) -> Result<Visit> {
+        let (taken, left): (Vec<Taken>, u64) = self.shared.with(|state, now| {
             state.up()?;
-            Ok((0..count).map_while(|_| state.take(&self.consumer, now)).collect())
+            let taken: Vec<Taken> = (0..count).map_while(|_| state.take(&self.consumer, now)).collect();
+            let left = if taken.is_empty() { 0 } else { state.waiting(&self.consumer) };
+            Ok((taken, left))
         })?;
-        Ok(taken.into_iter().map(|taken| self.delivery(taken)).collect())
+        Ok(Visit { deliveries: taken.into_iter().map(|taken| self.delivery(taken)).collect(), left })
     }
 }
 

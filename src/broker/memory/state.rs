@@ -146,16 +146,19 @@ impl State {
     pub(super) fn backlogs(&mut self, stream: &Stream) -> Result<Vec<(String, Backlog)>> {
         self.up()?;
         let store = self.store(stream);
-        let backlog = |group: &Group| {
-            let mut waiting = group.waiting();
-            let mut next = group.next;
-            while let Some(message) = store.next(&group.consumer.filter, next) {
-                waiting = waiting.saturating_add(1);
-                next = message.sequence.saturating_add(1);
-            }
-            Backlog { waiting, out: group.out(), delivered: group.delivered, lease: group.consumer.lease }
+        let backlog = |group: &Group| Backlog {
+            waiting: store.waiting(group),
+            out: group.out(),
+            delivered: group.delivered,
+            lease: group.consumer.lease,
         };
         Ok(store.groups.iter().map(|(name, group)| (name.clone(), backlog(group))).collect())
+    }
+
+    /// Messages that a consumer never handed out.
+    pub(super) fn waiting(&mut self, consumer: &Consumer) -> u64 {
+        let store = self.store(&consumer.stream);
+        store.groups.get(&consumer.name).map_or(0, |group| store.waiting(group))
     }
 
     /// Hands out the consumer's next message; `None` if there is none now.

@@ -136,6 +136,13 @@ impl Store {
         self.messages.range(from..).map(|(_, kept)| &kept.message).find(|message| matches(filter, &message.subject))
     }
 
+    /// Messages that a consumer never handed out.
+    pub(super) fn waiting(&self, group: &Group) -> u64 {
+        let filter = &group.consumer.filter;
+        let unseen = self.messages.range(group.next..).filter(|(_, kept)| matches(filter, &kept.message.subject));
+        group.waiting().saturating_add(unseen.count() as u64)
+    }
+
     /// The last message that `filter` stands for.
     pub(super) fn last(&self, filter: &str) -> Option<&Message> {
         if let Some(sequence) = self.subjects.get(filter).and_then(BTreeSet::last) {

@@ -10,7 +10,8 @@ use tokio::time::Instant;
 use super::link::{Link, OPERATION_TIME_MAX};
 use super::pull::verb;
 use super::queues::delivery;
-use crate::broker::{Consumer, Delivery, Error, Result, Visits};
+use super::wire::Place;
+use crate::broker::{Consumer, Error, Result, Visit, Visits};
 
 /// The most that one request asks for.
 const BATCH_MAX: usize = 1_000;
@@ -49,23 +50,23 @@ impl Visitor {
 
 #[async_trait]
 impl Visits for Visitor {
-    async fn take(&mut self, count: usize) -> Result<Vec<Delivery>> {
-        let mut taken = Vec::new();
+    async fn take(&mut self, count: usize) -> Result<Visit> {
+        let mut visit = Visit::default();
         let count = count.min(BATCH_MAX);
         if count == 0 {
-            return Ok(taken);
+            return Ok(visit);
         }
         self.number += 1;
         let reply = format!("{}.{}", self.inbox, self.number);
         let body = format!(r#"{{"batch":{count},"no_wait":true}}"#);
         self.link.send(&self.verb, Some(&reply), None, body.into()).await?;
         let mut until = Instant::now() + OPERATION_TIME_MAX;
-        while taken.len() < count {
+        while visit.deliveries.len() < count {
             let message = match tokio::time::timeout_at(until, self.subscriber.next()).await {
                 Ok(Some(message)) => message,
                 Ok(None) => return Err(Error::Unavailable("the connection is closed".to_owned())),
                 // What was taken is in hand; what was lost comes again when its lease is over.
-                Err(_) if !taken.is_empty() => break,
+                Err(_) if !visit.deliveries.is_empty() => break,
                 Err(_) => return Err(self.link.silence(&self.verb)),
             };
             match Self::ends(&message, &reply) {
@@ -77,10 +78,11 @@ impl Visits for Visitor {
                 Some(_) => break,
                 None => {
                     until = Instant::now() + GAP_MAX;
-                    taken.extend(delivery(&self.link, message));
+                    visit.left = message.reply.as_deref().and_then(Place::read).map_or(0, |place| place.pending);
+                    visit.deliveries.extend(delivery(&self.link, message));
                 }
             }
         }
-        Ok(taken)
+        Ok(visit)
     }
 }

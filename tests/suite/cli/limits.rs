@@ -54,6 +54,7 @@ fn a_host_that_is_killed_with_a_place_loses_nothing() {
     eventually_there("the others wait", || others.iter().all(|id| cli.state(id) == "scheduled").then_some(()));
     cli.run(&["result", &others[2]]).fails(3, &["waiting for the limit of key kill"]);
     assert_eq!(cli.run(&["limits", "show", "key kill", "--json"]).json()["limit"]["waiting"], 5);
+    assert!(cli.run(&["queue", "ls"]).stderr.contains(" more wait under limits: lovage limits ls"));
     doomed.kill();
     let _heir = cli.host(&options);
     eventually_there("it runs again", || (cli.state(&first) == "running").then_some(()));

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lovage::broker::memory::Memory;
-use lovage::broker::{Consumer, Delivery, Error, Publish, Settings, Visits};
+use lovage::broker::{Consumer, Delivery, Error, Publish, Settings, Visit, Visits};
 use lovage::model::{Tenant, Timestamp};
 use lovage::protocol::Stream;
 
@@ -101,7 +101,9 @@ impl World {
         let again = ready.iter().filter(|(_, new)| !new).count();
         let new: Vec<u64> = ready.iter().filter(|(_, new)| *new).map(|(at, _)| *at).collect();
         let new_expected = usize::try_from(room).unwrap_or(usize::MAX).min(new.len()).min(count.saturating_sub(again));
-        let taken = self.takers[taker].take(count).await.unwrap();
+        let Visit { deliveries: taken, left } = self.takers[taker].take(count).await.unwrap();
+        let unseen = self.known.values().filter(|known| known.count == 0).count() - new_expected;
+        assert_eq!(left, if taken.is_empty() { 0 } else { unseen as u64 });
         assert_eq!(taken.len(), again.min(count) + new_expected, "{ready:?}");
         let mut fresh = Vec::new();
         for delivery in taken {
@@ -184,7 +186,7 @@ impl World {
         self.held.clear();
         while !self.known.is_empty() {
             tokio::time::advance(LEASE).await;
-            for delivery in self.takers[0].take(100).await.unwrap() {
+            for delivery in self.takers[0].take(100).await.unwrap().deliveries {
                 assert!(self.known.remove(&delivery.message.sequence).is_some());
                 delivery.lease.finish().await.unwrap();
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use lovage::broker::{Consumer, Publish};
+use lovage::broker::{Consumer, Publish, Visit};
 use lovage::protocol::Stream;
 
 use super::{Rig, next, soon, tasks, text};
@@ -251,25 +251,25 @@ pub(super) async fn what_waits_and_what_is_out_is_counted(rig: Rig) {
 
 pub(super) async fn a_visit_takes_what_waits_and_waits_for_nothing(rig: Rig) {
     let mut visits = rig.broker.queues.visit(&tasks(FILTER, LONG)).await.unwrap();
-    assert_eq!(soon(visits.take(3)).await.unwrap().len(), 0);
+    assert_eq!(soon(visits.take(3)).await.unwrap().deliveries.len(), 0);
     for id in ["a", "b", "c"] {
         rig.put(&subject(id), "x").await;
     }
     let ids = |taken: &[lovage::broker::Delivery]| taken.iter().map(|taken| taken.message.sequence).collect::<Vec<_>>();
-    let two = soon(visits.take(2)).await.unwrap();
-    assert_eq!(ids(&two), [1, 2]);
-    let rest = soon(visits.take(5)).await.unwrap();
-    assert_eq!((ids(&rest), rest[0].count), (vec![3], 1));
-    assert_eq!(soon(visits.take(5)).await.unwrap().len(), 0);
+    let Visit { deliveries: two, left } = soon(visits.take(2)).await.unwrap();
+    assert_eq!((ids(&two), left), (vec![1, 2], 1));
+    let Visit { deliveries: rest, left } = soon(visits.take(5)).await.unwrap();
+    assert_eq!((ids(&rest), rest[0].count, left), (vec![3], 1, 0));
+    assert_eq!(soon(visits.take(5)).await.unwrap().deliveries.len(), 0);
     two[0].lease.finish().await.unwrap();
     two[1].lease.hand_back(Duration::ZERO).await.unwrap();
     // A server takes note of what is handed back a moment after it was told.
     let mut again = Vec::new();
     while again.is_empty() {
-        again = soon(visits.take(5)).await.unwrap();
+        again = soon(visits.take(5)).await.unwrap().deliveries;
     }
     assert_eq!((ids(&again), again[0].count), (vec![2], 2));
-    assert_eq!(soon(visits.take(0)).await.unwrap().len(), 0);
+    assert_eq!(soon(visits.take(0)).await.unwrap().deliveries.len(), 0);
 }
 
 pub(super) async fn what_is_recalled_does_not_come(rig: Rig) {

@@ -1,6 +1,6 @@
 //! Tasks that are not plain: priorities, and labels that are required of hosts. On both brokers.
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use lovage::broker::memory::Memory;
 use lovage::broker::{Broker, Settings, Start};
 use lovage::client::{Client, Place};
@@ -117,6 +117,7 @@ on_both_brokers!(
     a_task_goes_to_a_host_that_has_its_labels,
     a_queue_goes_to_hosts_that_have_its_labels,
     what_a_killed_host_had_is_taken_again,
+    all_priorities_at_once_are_each_delivered_once,
 );
 
 async fn what_waits_is_taken_by_priority(rig: Rig) {
@@ -253,4 +254,23 @@ async fn what_a_killed_host_had_is_taken_again(rig: Rig) {
     .await;
     rig.client.cancel(&id).await.unwrap();
     assert_eq!(rig.end(&id).await, State::Cancelled);
+}
+
+/// Bands fall calm and become lively again all the time here, and plain tasks come and go between them: nothing that is on its way
+/// to a host may be lost until its lease runs out.
+async fn all_priorities_at_once_are_each_delivered_once(rig: Rig) {
+    const TASKS: u64 = 400;
+    const CALLERS: usize = 12;
+    let _host = serve(&rig.broker, "h", |config| config.concurrency = 8).await;
+    let calls = futures::stream::iter(0..TASKS).map(|n| {
+        let place = Place { priority: Priority::new(u8::try_from(n % 10).unwrap()).unwrap(), ..Place::default() };
+        let client = rig.client.clone();
+        async move { client.call_at(call("echo", &n.to_string()), &place).await.unwrap() }
+    });
+    let ended: Vec<_> =
+        tokio::time::timeout(PATIENCE, calls.buffer_unordered(CALLERS).collect()).await.expect("all end");
+    assert_eq!(ended.len() as u64, TASKS);
+    for settled in ended {
+        assert_eq!((settled.end.state(), settled.usage.delivery), (State::Succeeded, 1));
+    }
 }
