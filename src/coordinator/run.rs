@@ -313,10 +313,13 @@ impl Actor {
             let mut stage = Vec::new();
             while let Some((next, again)) = work.pop_front_if(|(next, _)| next.is_late() == late) {
                 if let Some(next) = self.postponed(next) {
-                    stage.push(self.performer.clone().perform(next, again));
+                    stage.push((next, again));
                 }
             }
-            let mut under_way = futures::stream::iter(stage).buffer_unordered(EFFECTS_AT_ONCE);
+            // What doing one takes is some KiB, which only those under way need.
+            let performer = self.performer.clone();
+            let begun = stage.into_iter().map(|(next, again)| performer.clone().perform(next, again));
+            let mut under_way = futures::stream::iter(begun).buffer_unordered(EFFECTS_AT_ONCE);
             let mut full = None;
             while let Some(performed) = under_way.next().await {
                 match performed {
