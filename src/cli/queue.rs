@@ -268,8 +268,8 @@ impl Show {
         }
         let slots: u64 = view.hosts.iter().map(|(_, slots)| slots).sum();
         let hosts = view.hosts.len();
-        output::line(&format!("{hosts} hosts serve it with {slots} slots, {rate:.1} tasks taken a second"))?;
-        output::line(&format!("{wanted} hosts wanted"))?;
+        output::line(&format!("hosts: {hosts} with {slots} slots, {rate:.1} tasks taken a second"))?;
+        output::line(&format!("hosts wanted: {wanted}"))?;
         if !view.served {
             output::line("no host has ever served it")?;
         }

@@ -84,8 +84,8 @@ fn what_waits_is_shown_by_priority_and_says_what_it_waits_for() {
         "tin: unserved, 4 wait, 0 run",
         "priority 9: 2 wait, for a host, 0 run",
         "priority 5: 1 wait, for a host with gpu=yes: there is none, 0 run",
-        "0 hosts serve it",
-        "1 hosts wanted",
+        "hosts: 0 with 0 slots",
+        "hosts wanted: 1",
         "no host has ever served it",
     ] {
         assert!(shown.output().contains(part), "{part}: {}", shown.stdout);
