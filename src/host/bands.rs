@@ -46,8 +46,9 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 /// The same for plain tasks while bands are lively. They have no bell, and are what most tasks are.
 const LOOK_PLAIN_MAX: Duration = Duration::from_millis(8);
 
-/// How long no band other than the plain one must have been lively before plain tasks are asked for in advance.
-const CALM_AFTER: Duration = Duration::from_secs(1);
+/// How long no band other than the plain one must have been lively before plain tasks are asked for in advance. Shorter, and it
+/// would come and go with each task of a busy queue; longer, and an urgent task now and then would slow the plain ones down.
+const CALM_AFTER: Duration = Duration::from_millis(50);
 
 /// The pause after a visit that failed.
 const LOOK_FAILED: Duration = Duration::from_millis(500);
