@@ -4,6 +4,8 @@
 //! `LOVAGE_SEED` replays a run.
 #![cfg(test)]
 
+mod arithmetic;
+mod expressions;
 mod records;
 mod texts;
 
