@@ -6,7 +6,9 @@
 
 mod arithmetic;
 mod expressions;
+mod names;
 mod records;
+mod subjects;
 mod texts;
 
 use std::collections::BTreeMap;
