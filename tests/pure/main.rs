@@ -5,7 +5,9 @@
 #![cfg(test)]
 
 mod arithmetic;
+mod calendars;
 mod expressions;
+mod messages;
 mod names;
 mod records;
 mod subjects;
