@@ -7,8 +7,10 @@
 mod arithmetic;
 mod calendars;
 mod expressions;
+mod journals;
 mod messages;
 mod names;
+mod reach;
 mod records;
 mod subjects;
 mod texts;
