@@ -235,3 +235,31 @@ fn nothing_is_allowed_by_what_cannot_be_read() {
         assert!(serde_json::from_str::<Allow>(bad).is_err(), "{bad}");
     }
 }
+
+#[test]
+fn what_an_operator_writes_of_a_tenant_is_in_place_of_what_holds_for_all() {
+    let tenant = |name: &str| name.parse().unwrap();
+    let grants = ["kv=a:rw", "kv=b:r", "blob=c:rw", "secret=s", "config=k=v", "clock", "random"];
+    let grants = grants.iter().fold(Grants::default(), |grants, text| grants.with(text.parse().unwrap()));
+    for (allow, acme, other) in [
+        ("{}", "", ""),
+        (r#"{"all":{"kv":false}}"#, "kv=a:rw, kv=b:r", "kv=a:rw, kv=b:r"),
+        (r#"{"all":{"kv":{"a":"r"}}}"#, "kv=a:rw, kv=b:r", "kv=a:rw, kv=b:r"),
+        (r#"{"all":{"kv":{"a":"rw"}}}"#, "kv=b:r", "kv=b:r"),
+        (r#"{"tenants":{"acme":{"blob":false,"secrets":false}}}"#, "blob=c:rw, secret=s", ""),
+        (r#"{"all":{"clock":false,"random":false},"tenants":{"acme":{"clock":true}}}"#, "random", "clock, random"),
+        (r#"{"all":{"config":false},"tenants":{"acme":{"kv":{}}}}"#, "kv=a:rw, kv=b:r, config=k=v", "config=k=v"),
+    ] {
+        let read: Allow = serde_json::from_str(allow).unwrap();
+        for (name, withheld) in [("acme", acme), ("other", other)] {
+            let told = read.granted(&tenant(name), &grants).withheld(&grants).unwrap_or_default();
+            assert_eq!(told, withheld, "{allow} {name}");
+        }
+    }
+}
+
+#[test]
+fn a_webhook_is_tried_again_after_these_pauses() {
+    let pauses: Vec<u64> = (1..).map_while(lovage::model::webhook::pause_after).map(|pause| pause.as_secs()).collect();
+    assert_eq!(pauses, [5, 30, 120, 600, 1_800, 3_600, 7_200, 14_400, 28_800, 28_800]);
+}
