@@ -1,7 +1,10 @@
 //! Retry policies: how often, after how long, and for which failures.
 
+use std::fmt;
 use std::time::Duration;
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -81,12 +84,30 @@ fn fraction(id: &str, attempt: u32) -> f64 {
     f64::from(bits) / 4_294_967_296.0
 }
 
-/// The two written forms.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Written {
-    Attempts(u32),
-    Policy(WrittenPolicy),
+/// Reads the two written forms. A list of values by position, which serde would take for a map, is none of them.
+struct Forms;
+
+impl<'de> Visitor<'de> for Forms {
+    type Value = Policy;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a number of attempts or a map")
+    }
+
+    fn visit_u64<E: Error>(self, attempts: u64) -> Result<Policy, E> {
+        let attempts = u32::try_from(attempts).map_err(E::custom)?;
+        Ok(Policy { attempts, ..Policy::default() })
+    }
+
+    fn visit_i64<E: Error>(self, attempts: i64) -> Result<Policy, E> {
+        self.visit_u64(u64::try_from(attempts).map_err(E::custom)?)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Policy, A::Error> {
+        let written = WrittenPolicy::deserialize(MapAccessDeserializer::new(map))?;
+        let WrittenPolicy { attempts, backoff, factor, max, jitter, on } = written;
+        Ok(Policy { attempts, backoff, factor, max, jitter, on })
+    }
 }
 
 #[derive(Deserialize)]
@@ -111,17 +132,11 @@ impl Default for WrittenPolicy {
 
 impl<'de> Deserialize<'de> for Policy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        let policy = match Written::deserialize(deserializer).map_err(|_| {
+        let policy = deserializer.deserialize_any(Forms).map_err(|_| {
             D::Error::custom(
                 "a retry policy is a number of attempts, or a map of attempts, backoff, factor, max, jitter and on",
             )
-        })? {
-            Written::Attempts(attempts) => Self { attempts, ..Self::default() },
-            Written::Policy(WrittenPolicy { attempts, backoff, factor, max, jitter, on }) => {
-                Self { attempts, backoff, factor, max, jitter, on }
-            }
-        };
+        })?;
         if !(1..=ATTEMPTS_MAX).contains(&policy.attempts) {
             return Err(D::Error::custom("attempts must be from 1 to 1000"));
         }

@@ -4,7 +4,15 @@
 //! `LOVAGE_SEED` replays a run.
 #![cfg(test)]
 
+mod arithmetic;
+mod calendars;
+mod expressions;
+mod journals;
+mod messages;
+mod names;
+mod reach;
 mod records;
+mod subjects;
 mod texts;
 
 use std::collections::BTreeMap;

@@ -165,7 +165,10 @@ pub(super) fn text_len(value: &dyn Val) -> usize {
     text.or_else(|| value.downcast_ref::<CelBytes>().map(|bytes| bytes.inner().len())).unwrap_or(0)
 }
 
-static METER_TYPE: Type = Type::new_unspecified_type("meter");
+/// The name of the meter's type.
+pub(super) const METERED: &str = "meter";
+
+static METER_TYPE: Type = Type::new_unspecified_type(METERED);
 
 impl Val for Meter {
     fn get_type(&self) -> &Type {

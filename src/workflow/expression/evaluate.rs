@@ -7,7 +7,7 @@ use cel::common::types::CelNull;
 use cel::common::value::{CowVal, Val};
 use cel::{Context, ExecutionError, Value};
 
-use super::bounds::{INPUT_BYTES_MAX, Meter, QUOTED_LEN_MAX, RESULT_BYTES_MAX};
+use super::bounds::{INPUT_BYTES_MAX, METERED, Meter, QUOTED_LEN_MAX, RESULT_BYTES_MAX};
 use super::functions::{ENVIRONMENT, METER};
 use super::parse::{Parsed, name_of};
 use super::{Values, Variable};
@@ -100,7 +100,10 @@ fn plain(error: &ExecutionError) -> String {
     match error {
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
         ExecutionError::NoSuchOverload(call) => {
-            let types = call.argument_types().join(", ");
+            // The meter is ours: nobody wrote it.
+            let types: Vec<&str> =
+                call.argument_types().iter().map(|name| shown(name)).filter(|name| *name != METERED).collect();
+            let types = types.join(", ");
             match sign(call.function()) {
                 Some(sign) => format!("{sign} does not take ({types})"),
                 None => format!("{} does not take ({types})", call.function().trim_start_matches('@')),
@@ -123,6 +126,12 @@ fn plain(error: &ExecutionError) -> String {
         ExecutionError::IndexOutOfBounds(_) => "the index is out of bounds".to_owned(),
         ExecutionError::DuplicateKey(_) => "a key stands twice in a map".to_owned(),
         ExecutionError::UndeclaredReference(name) => format!("unknown name {name}"),
+        // What the crate says of it is for whoever reads its parser.
+        ExecutionError::FunctionError { function, message }
+            if function == "duration" && message.starts_with("Parsing Error") =>
+        {
+            "duration: it takes numbers with the units h, m, s, ms, us and ns, as in 1h30m".to_owned()
+        }
         ExecutionError::FunctionError { function, message } => format!("{function}: {message}"),
         other => other.to_string(),
     }
@@ -145,13 +154,22 @@ fn sign(name: &str) -> Option<&'static str> {
         "_&&_" => "&&",
         "_||_" => "||",
         "!_" => "!",
-        "-_" | "minus" => "-",
+        "-_" | "minus" | "negate" => "-",
         "_?_:_" => "?:",
         "_[_]" => "[]",
         "_._" => ".",
         "@in" => "in",
         _ => return None,
     })
+}
+
+/// The name of a type as expressions have it.
+fn shown(name: &str) -> &str {
+    match name {
+        "google.protobuf.Timestamp" => "timestamp",
+        "google.protobuf.Duration" => "duration",
+        name => name,
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
