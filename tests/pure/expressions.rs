@@ -3,7 +3,10 @@
 
 use lovage::model::Datum;
 use lovage::workflow::expression::{Template, Values, Variable};
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
+
+use super::config;
 
 /// The value of an expression as JSON text, or why it has none.
 fn result_of(source: &str) -> String {
@@ -417,4 +420,72 @@ fn texts_are_quoted_in_every_form_of_cel() {
         (r"'\ud800'", "refused: '\\ud800': invalid unicode code point (at 1:1)"),
         ("'\\u00e9' == 'é'", "true"),
     ]);
+}
+
+/// What an expression over `input` comes to, or its error.
+fn over(input: &Json, source: &str) -> Result<Json, String> {
+    let values = Values::from([(Variable::Input, Datum::of_json(input))]);
+    let template = Template::parse(&Json::from(format!("${{{source}}}"))).unwrap();
+    template.evaluate(&values).map(|value| value.to_json().unwrap()).map_err(|error| error.message)
+}
+
+/// Whole numbers of all sizes, those at the edges among them.
+fn whole() -> impl Strategy<Value = i64> {
+    prop_oneof![any::<i64>(), -20..20_i64, Just(i64::MIN), Just(i64::MAX)]
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Integers are those of Rust: exact, or out of range.
+    #[test]
+    fn integers_are_counted_with_as_the_machine_does(one in whole(), other in whole()) {
+        let input = json!({"a": one, "b": other});
+        for (source, expected) in [
+            ("input.a + input.b", one.checked_add(other)),
+            ("input.a - input.b", one.checked_sub(other)),
+            ("input.a * input.b", one.checked_mul(other)),
+            ("input.a / input.b", one.checked_div(other)),
+            ("input.a % input.b", one.checked_rem(other)),
+            ("-input.a", one.checked_neg()),
+        ] {
+            match (over(&input, source), expected) {
+                (Ok(value), Some(expected)) => prop_assert_eq!(value, json!(expected), "{}", source),
+                (Err(told), None) if other == 0 => prop_assert!(told.ends_with("division by zero"), "{}", told),
+                (Err(told), None) => prop_assert!(told.ends_with("is out of range"), "{}", told),
+                (value, expected) => prop_assert!(false, "{} of {}: {:?}, not {:?}", source, input, value, expected),
+            }
+        }
+        let compared = over(&input, "[input.a < input.b, input.a <= input.b, input.a == input.b, input.a != input.b]");
+        prop_assert_eq!(compared, Ok(json!([one < other, one <= other, one == other, one != other])));
+    }
+
+    #[test]
+    fn texts_are_looked_into_as_rust_does(text in "[abé👍]{0,6}", part in "[abé👍]{0,2}") {
+        let input = json!({"text": text, "part": part});
+        let all = "[input.text.contains(input.part), input.text.startsWith(input.part), input.text.endsWith(input.part)]";
+        let expected = json!([text.contains(&part), text.starts_with(&part), text.ends_with(&part)]);
+        prop_assert_eq!(over(&input, all), Ok(expected));
+        prop_assert_eq!(over(&input, "size(input.text)"), Ok(json!(text.chars().count())));
+        prop_assert_eq!(over(&input, "size(bytes(input.text))"), Ok(json!(text.len())));
+        prop_assert_eq!(over(&input, "input.text + input.part"), Ok(json!(format!("{text}{part}"))));
+        prop_assert_eq!(over(&input, "string(bytes(input.text)) == input.text"), Ok(json!(true)));
+    }
+
+    #[test]
+    fn lists_are_gone_over_as_iterators_do(list in prop::collection::vec(-9..9_i64, 0..8), than in -9..9_i64) {
+        let input = json!({"list": list, "than": than});
+        let more: Vec<i64> = list.iter().copied().filter(|item| *item > than).collect();
+        for (source, expected) in [
+            ("input.list.filter(x, x > input.than)", json!(more)),
+            ("input.list.map(x, x > input.than, x * 2)", json!(more.iter().map(|item| item * 2).collect::<Vec<_>>())),
+            ("input.list.all(x, x > input.than)", json!(more.len() == list.len())),
+            ("input.list.exists(x, x > input.than)", json!(!more.is_empty())),
+            ("input.list.exists_one(x, x > input.than)", json!(more.len() == 1)),
+            ("input.than in input.list", json!(list.contains(&than))),
+            ("size(input.list + [input.than])", json!(list.len() + 1)),
+        ] {
+            prop_assert_eq!(over(&input, source), Ok(expected), "{}", source);
+        }
+    }
 }
