@@ -67,8 +67,11 @@ fn serve(mut stream: TcpStream, told: &All, answer: &(dyn Fn(usize) -> Option<u1
     let mut headers = Vec::new();
     loop {
         let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 || line == "\r\n" {
-            break;
+        match reader.read_line(&mut line) {
+            // Whoever began to ask was killed: that is no request.
+            Ok(0) | Err(_) => return,
+            Ok(_) if line == "\r\n" => break,
+            Ok(_) => {}
         }
         if let Some((name, value)) = line.split_once(':') {
             headers.push((name.to_lowercase(), value.trim().to_owned()));
