@@ -117,8 +117,8 @@ where
     Ok(())
 }
 
-/// Tasks that wait for a timer, all at once: what counts is how many attempts are
-/// done in a second, not how long one waits.
+/// Tasks that wait for a timer, all at once: what counts is how many attempts are done in a second, not how long one
+/// waits.
 async fn timed<F, Fut>(name: &str, lovage: &Lovage, make: F, attempts: f64) -> Outcomes<()>
 where
     F: Fn() -> Fut,

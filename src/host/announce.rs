@@ -25,16 +25,12 @@ const FAREWELL_TIME_MAX: Duration = Duration::from_secs(1);
 pub(super) async fn beat(shared: &Shared) {
     let mut ticks = tokio::time::interval(BEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut told = false;
     tell(shared, NewsKind::Joined).await;
     loop {
         tokio::select! {
             _ = ticks.tick() => shared.stats.beat(),
             // That it leaves is said at once.
-            () = shared.leaving.begun().cancelled(), if !told => {
-                told = true;
-                tell(shared, NewsKind::Draining).await;
-            }
+            () = shared.leaving.begun().cancelled(), if !shared.leaving.told().initialized() => tell_leaving(shared).await,
         }
         let publish = Publish {
             ttl: Some(BEAT_TTL),
@@ -50,12 +46,21 @@ pub(super) async fn beat(shared: &Shared) {
 pub(super) async fn farewell(shared: &Shared) {
     let subject = host::heartbeat(&shared.config.id);
     let leave = async {
+        // One that had nothing in hand may be gone before its next heartbeat.
+        if shared.leaving.begun().is_cancelled() {
+            tell_leaving(shared).await;
+        }
         tell(shared, NewsKind::Left).await;
         shared.broker.streams.purge(&subject).await
     };
     if !matches!(tokio::time::timeout(FAREWELL_TIME_MAX, leave).await, Ok(Ok(_))) {
         debug!("failed to take the record of the host away: it ends by itself");
     }
+}
+
+/// Says once that this host takes no more.
+async fn tell_leaving(shared: &Shared) {
+    shared.leaving.told().get_or_init(|| tell(shared, NewsKind::Draining)).await;
 }
 
 /// Says what changed of this host. History is best effort: a broker that is away is not waited for.

@@ -85,9 +85,7 @@ pub(super) struct Bands {
     round: Option<BoxFuture<'static, Vec<Visited>>>,
     asked: usize,
     turns: Turns<Band>,
-    /// Bands that are lively, the plain one aside.
-    lively: usize,
-    /// When the last of them counts as calm.
+    /// When the last lively band counts as calm, the plain one aside.
     calm_at: Instant,
     /// Whether plain tasks are visited too.
     plain: bool,
@@ -108,7 +106,6 @@ impl Bands {
             round: None,
             asked: 0,
             turns: Turns::default(),
-            lively: 0,
             calm_at: Instant::now(),
             plain: false,
             fresh: true,
@@ -147,7 +144,11 @@ impl Bands {
 
     /// Whether plain tasks may come by themselves: nothing comes before them, as far as is known, and has not for a while.
     pub(super) fn is_calm(&self) -> bool {
-        self.lively == 0 && !self.fresh && Instant::now() >= self.calm_at
+        !self.is_lively() && !self.fresh && Instant::now() >= self.calm_at
+    }
+
+    fn is_lively(&self) -> bool {
+        self.places.iter().any(|(band, place)| place.waits > 0 && *band != Band::PLAIN)
     }
 
     /// Slots that are promised.
@@ -242,7 +243,6 @@ impl Bands {
         place.pause = LOOK_MIN;
         let news = place.waits == 1;
         if news {
-            self.lively += 1;
             self.calm_at = Instant::now() + CALM_AFTER;
         }
         news
@@ -274,8 +274,7 @@ impl Bands {
             let longest = if band == Band::PLAIN { LOOK_PLAIN_MAX } else { LOOK_MAX };
             place.pause = (place.pause * LOOK_GROWTH).min(longest);
         }
-        self.lively = self.places.iter().filter(|(band, place)| place.waits > 0 && **band != Band::PLAIN).count();
-        if self.lively > 0 {
+        if self.is_lively() {
             self.calm_at = now + CALM_AFTER;
         }
         self.set_look();

@@ -191,7 +191,7 @@ impl Deliveries for Taker {
                 Pulled::Message(message) => {
                     self.pause = PAUSE_MIN;
                     match delivery(&self.link, message) {
-                        Some(delivery) => return Ok(delivery),
+                        Some((delivery, _)) => return Ok(delivery),
                         None => self.pull.allow(1),
                     }
                 }
@@ -214,12 +214,12 @@ impl Deliveries for Taker {
     }
 }
 
-/// A message of a consumer as a delivery; `None` if its reply subject is not one of those.
-pub(super) fn delivery(link: &Link, message: async_nats::Message) -> Option<Delivery> {
+/// A message of a consumer as a delivery, and its place; `None` if its reply subject is not one of those.
+pub(super) fn delivery(link: &Link, message: async_nats::Message) -> Option<(Delivery, Place)> {
     let reply = message.reply.clone()?;
     let place = Place::read(&reply)?;
     let lease = Box::new(Held { link: link.clone(), reply });
-    Some(Delivery { message: wire::delivered(message, &place), count: place.count, lease })
+    Some((Delivery { message: wire::delivered(message, &place), count: place.count, lease }, place))
 }
 
 impl Taker {

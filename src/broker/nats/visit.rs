@@ -10,7 +10,6 @@ use tokio::time::Instant;
 use super::link::{Link, OPERATION_TIME_MAX};
 use super::pull::verb;
 use super::queues::delivery;
-use super::wire::Place;
 use crate::broker::{Consumer, Error, Result, Visit, Visits};
 
 /// The most that one request asks for.
@@ -78,8 +77,10 @@ impl Visits for Visitor {
                 Some(_) => break,
                 None => {
                     until = Instant::now() + GAP_MAX;
-                    visit.left = message.reply.as_deref().and_then(Place::read).map_or(0, |place| place.pending);
-                    visit.deliveries.extend(delivery(&self.link, message));
+                    if let Some((delivery, place)) = delivery(&self.link, message) {
+                        visit.left = place.pending;
+                        visit.deliveries.push(delivery);
+                    }
                 }
             }
         }

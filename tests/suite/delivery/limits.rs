@@ -107,7 +107,7 @@ async fn a_rate_holds_in_every_window_over_three_hosts() {
     }
     let whole = times.last().unwrap().0 - times[0].0;
     assert!(whole >= 1_500, "40 at 20/s take nearly two seconds, not {whole} ms");
-    assert!(whole < 20_000, "nor much longer: {whole} ms");
+    assert!(whole < 6_000, "nor much longer: {whole} ms");
     rig.until_free("key k").await;
 }
 

@@ -98,7 +98,7 @@ async fn a_long_task_of_a_killed_host_runs_elsewhere() {
     doomed.kill();
     let killed = Instant::now();
     let settled = client.wait(&id, &mut |_| {}).await.unwrap();
-    assert!(killed.elapsed() < Duration::from_secs(30), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(10), "{:?}", killed.elapsed());
     assert!(matches!(settled.end, End::Succeeded(_)), "{settled:?}");
     assert_eq!((settled.usage.attempt, settled.usage.delivery), (1, 2));
     assert_ne!(settled.usage.host.unwrap().as_str(), first);
