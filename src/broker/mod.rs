@@ -217,7 +217,8 @@ pub trait Visits: Send {
 pub struct Visit {
     /// What was taken.
     pub deliveries: Vec<Delivery>,
-    /// Messages that waited still and were never handed out, when the last delivery was; none where nothing came.
+    /// Messages that waited still and were never handed out, when the last delivery was; none where nothing came. A broker may count
+    /// the newest of them a moment later.
     pub left: u64,
 }
 
