@@ -26,11 +26,15 @@ pub(super) async fn beat(shared: &Shared) {
     let mut ticks = tokio::time::interval(BEAT_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     tell(shared, NewsKind::Joined).await;
+    let mut leaving = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => shared.stats.beat(),
             // That it leaves is said at once.
-            () = shared.leaving.begun().cancelled(), if !shared.leaving.told().initialized() => tell_leaving(shared).await,
+            () = shared.leaving.begun().cancelled(), if !leaving => {
+                leaving = true;
+                tell(shared, NewsKind::Draining).await;
+            }
         }
         let publish = Publish {
             ttl: Some(BEAT_TTL),
@@ -46,9 +50,9 @@ pub(super) async fn beat(shared: &Shared) {
 pub(super) async fn farewell(shared: &Shared) {
     let subject = host::heartbeat(&shared.config.id);
     let leave = async {
-        // One that had nothing in hand may be gone before its next heartbeat.
+        // One that had nothing in hand may end before its heartbeat has said so, or in the middle of that.
         if shared.leaving.begun().is_cancelled() {
-            tell_leaving(shared).await;
+            tell(shared, NewsKind::Draining).await;
         }
         tell(shared, NewsKind::Left).await;
         shared.broker.streams.purge(&subject).await
@@ -58,18 +62,17 @@ pub(super) async fn farewell(shared: &Shared) {
     }
 }
 
-/// Says once that this host takes no more.
-async fn tell_leaving(shared: &Shared) {
-    shared.leaving.told().get_or_init(|| tell(shared, NewsKind::Draining)).await;
-}
-
-/// Says what changed of this host. History is best effort: a broker that is away is not waited for.
+/// Says what changed of this host: what is said again is kept once. History is best effort: a broker that is away is not
+/// waited for.
 async fn tell(shared: &Shared, what: NewsKind) {
     let config = &shared.config;
     let at = shared.broker.clock.now();
     let news = HostNews { at, what, name: config.name.clone(), labels: config.labels.clone() };
-    let subject = HostNews::subject(&config.tenant, &config.id);
-    if let Err(error) = shared.broker.streams.publish(Publish::new(subject, host::encode(&news))).await {
+    let publish = Publish {
+        message_id: Some(format!("host/{}/{}", config.id, what.as_str())),
+        ..Publish::new(HostNews::subject(&config.tenant, &config.id), host::encode(&news))
+    };
+    if let Err(error) = shared.broker.streams.publish(publish).await {
         debug!(%error, "news of the host were lost");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -11,24 +11,17 @@ use crate::model::time::DURATION_MAX;
 /// Whether the host leaves, and until when what runs may go on.
 pub(super) struct Leaving {
     begun: CancellationToken,
-    /// Set once that was told.
-    told: OnceCell<()>,
     deadline: watch::Sender<Option<Instant>>,
 }
 
 impl Leaving {
     pub(super) fn new() -> Self {
-        Self { begun: CancellationToken::new(), told: OnceCell::new(), deadline: watch::Sender::new(None) }
+        Self { begun: CancellationToken::new(), deadline: watch::Sender::new(None) }
     }
 
     /// Fires when the host takes no more.
     pub(super) const fn begun(&self) -> &CancellationToken {
         &self.begun
-    }
-
-    /// Whether it was told that the host takes no more.
-    pub(super) const fn told(&self) -> &OnceCell<()> {
-        &self.told
     }
 
     /// Begins, or sets another deadline: the last word counts.
