@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Fault;
+use super::sandbox::Cache;
 use crate::model::grants::Grant;
 use crate::model::{Datum, FlowName, ModuleName, SignalName, TaskName};
 
@@ -49,6 +50,9 @@ pub(super) struct Exec {
     /// A signal that is there before the flow waits for it, with its payload (null where it is not given); may be repeated.
     #[arg(long = "signal", value_name = "NAME[=JSON]", value_parser = signal)]
     signals: Vec<(SignalName, Datum)>,
+
+    #[command(flatten)]
+    cache: Cache,
 
     /// Let sleeps, delays, polls and back-offs of the flow pass at once.
     #[arg(long)]
