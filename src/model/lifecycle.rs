@@ -468,9 +468,11 @@ mod tests {
     #[test]
     fn a_task_whose_time_is_over_fails_with_what_is_known() {
         let over = Seen { timeout_at: Some(NOW), ..seen(1, 1) };
-        let message = |record: Option<Record>, seen: &Seen| match on_delivery(seen, record.as_ref(), NOW) {
-            Verdict::Settle(End::Failed(Failure { kind: Kind::Timeout, message, attempt, .. })) => (message, attempt),
-            verdict => panic!("{verdict:?}"),
+        let message = |record: Option<Record>, seen: &Seen| {
+            let verdict = on_delivery(seen, record.as_ref(), NOW);
+            let Verdict::Settle(End::Failed(failure)) = verdict else { panic!("{verdict:?}") };
+            assert_eq!(failure.kind, Kind::Timeout);
+            (failure.message, failure.attempt)
         };
         assert_eq!(message(None, &over), ("the task's time was over before it ran".to_owned(), None));
         let mut failure = Failure::new(Kind::Returned, "no");

@@ -121,7 +121,7 @@ fn written(text: &str) -> String {
 /// begins there with the first, second or third byte of a group, and the characters that it shares with others are left out.
 fn in_base64(value: &str) -> impl Iterator<Item = String> {
     (0..3_usize).flat_map(move |before| {
-        let text = [&[0_u8; 3][..before], value.as_bytes()].concat();
+        let text: Vec<u8> = std::iter::repeat_n(0, before).chain(value.bytes()).collect();
         let own = (before * 8).div_ceil(6)..text.len() * 8 / 6;
         [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|alphabet| {
             let encoded = alphabet.encode(&text);
