@@ -303,7 +303,8 @@ impl Scan {
                 }
                 return Err(Rejection::NotOffered { name: import.name.clone() });
             }
-            if !INTERFACES.iter().any(|prefix| import.name.starts_with(prefix)) {
+            let is_of_version = !import.name.starts_with("wasi:") || import.name.contains(WASI_VERSION);
+            if !(is_of_version && INTERFACES.iter().any(|prefix| import.name.starts_with(prefix))) {
                 let offered = "a component may import lovage:task and, of WASI 0.2, cli, clocks, config, filesystem, http (outgoing), io, keyvalue, random and sockets";
                 return Err(Rejection::UnknownImport { name: import.name.clone(), offered });
             }
@@ -326,6 +327,9 @@ impl Scan {
         self.exports.iter().any(|export| export.is_function && export.name == name)
     }
 }
+
+/// The version of WASI whose interfaces are offered. Later ones need the engine's threads of components, which are off.
+const WASI_VERSION: &str = "@0.2.";
 
 /// What it offers of HTTP: requests that a guest makes, within its grants.
 const HTTP: [&str; 2] = ["wasi:http/outgoing-handler@0.2.", "wasi:http/types@0.2."];

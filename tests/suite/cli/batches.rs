@@ -3,7 +3,8 @@
 use std::io::Write as _;
 
 use crate::support::eventually::eventually_there;
-use crate::support::platform::shared;
+use crate::support::platform::{Dev, shared};
+use crate::support::process::Process;
 
 #[test]
 fn a_file_of_inputs_is_sent_and_counted() {
@@ -54,4 +55,26 @@ fn a_file_with_a_bad_line_is_refused_as_a_whole() {
     cli.run(&["send", "hello/add", "1", "--batch", path]).fails(2, &["cannot be used with"]);
     cli.run(&["send"]).fails(2, &["required"]);
     cli.run(&["batch", "show", "01jd0000000000000000000000"]).fails(2, &["find batch", "there is none"]);
+}
+
+#[test]
+fn a_sender_that_is_killed_is_resumed_without_doubles() {
+    let dev = Dev::start();
+    let cli = &dev.cli;
+    cli.push("hello");
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    (0..20_000).for_each(|n| writeln!(file, "[{n}, 1]").unwrap());
+    // Nobody serves the queue, so that what is there can be counted.
+    let args = ["send", "hello/add", "--queue", "parked", "--batch", file.path().to_str().unwrap()];
+    let waiting = || cli.run(&["queue", "show", "parked", "--json"]);
+    let count = || (waiting().code == 0).then(|| waiting().json()["waiting"].as_u64()).flatten();
+    let mut sender = Process::start(&mut cli.command(&args));
+    let sent = eventually_there("some are sent", || count().filter(|count| *count > 0));
+    sender.kill();
+    assert!(sent < 20_000, "it was killed in the middle");
+    let resumed = cli.run(&args);
+    assert!(resumed.stderr.contains("of 20000 tasks were sent before"), "{}", resumed.stderr);
+    assert_eq!(count(), Some(20_000));
+    let shown = cli.run(&["batch", "show", resumed.output(), "--json"]).json();
+    assert_eq!((&shown["tasks"], &shown["sent"]), (&20_000.into(), &20_000.into()));
 }

@@ -220,3 +220,20 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_word_to_stop_ends_a_host_at_once_and_its_task_runs_elsewhere() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    let mut host = cli.host(&["--drain", "1h"]);
+    let id = cli.send(&["probe/wait_cancel", "null"]);
+    eventually_there("it runs", || (cli.state(&id) == "running").then_some(()));
+    host.signal(Signal::TERM);
+    host.line("it drains", |line| line.contains("draining"));
+    host.signal(Signal::TERM);
+    assert_eq!(host.exit().0, 3, "it left what ran");
+    let _other = cli.host(&[]);
+    eventually_there("it runs on the other", || (cli.state(&id) == "running").then_some(()));
+    cli.run(&["cancel", &id]).output();
+    assert_eq!(cli.settled(&id)["state"], "cancelled");
+}

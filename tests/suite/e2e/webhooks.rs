@@ -119,3 +119,21 @@ fn wrong_webhooks_are_refused_and_private_receivers_need_the_operator() {
     // What was to be told again is not: nobody was told anything.
     assert!(receiver.told(0).is_empty());
 }
+
+#[test]
+fn a_receiver_that_is_gone_is_told_no_more() {
+    let data = tempfile::tempdir().unwrap();
+    let dev = Dev::start_in(data.path(), &["--webhooks-private"]);
+    let cli = &dev.cli;
+    cli.push("probe");
+    let gone = Receiver::start(|_| Some(410));
+    cli.run(&["webhook", "add", "ops", &gone.url, "--on", "task.*"]).output();
+    let id = cli.send(&["probe/echo", "1"]);
+    let dead = eventually_there("its history", || {
+        deliveries(cli, "ops").into_iter().find(|delivery| delivery["state"] == "dead")
+    });
+    assert_eq!((&dead["id"], &dead["attempt"], &dead["status"]), (&id.as_str().into(), &1.into(), &410.into()));
+    assert_eq!((&dead["reason"], &dead["next"]), (&"it answered 410".into(), &Json::Null));
+    let events = cli.run(&["events", "--kind", "webhook", "--json"]).output().to_owned();
+    assert!(events.contains("webhook.dead") && !events.contains("webhook.retrying"), "{events}");
+}

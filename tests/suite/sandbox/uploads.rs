@@ -54,6 +54,11 @@ fn an_unknown_import_is_named() {
     }
     let component = rejection(r#"(component (import "acme:api/thing@1.0.0" (instance)))"#);
     assert!(matches!(&component, Rejection::UnknownImport { name, .. } if name == "acme:api/thing@1.0.0"));
+    for name in ["wasi:clocks/system-clock@0.3.0", "wasi:cli/stdout@0.3.0-rc-2026-01-06", "wasi:io/streams"] {
+        let later = rejection(&format!(r#"(component (import "{name}" (instance)))"#));
+        assert!(matches!(&later, Rejection::UnknownImport { name: found, .. } if found == name), "{later}");
+        assert!(later.to_string().contains("of WASI 0.2"), "{later}");
+    }
     for name in ["wasi:http/incoming-handler@0.2.0", "wasi:http/handler@0.3.0", "wasi:http/types@0.3.0"] {
         let http = rejection(&format!(r#"(component (import "{name}" (instance)))"#));
         assert!(matches!(&http, Rejection::NotOffered { name: found } if found == name), "{http}");
