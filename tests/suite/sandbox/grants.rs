@@ -392,6 +392,38 @@ async fn a_component_reaches_its_grants_by_the_words_of_wasi() {
 }
 
 #[tokio::test]
+async fn a_component_reads_and_writes_many_keys_by_the_words_of_wasi() {
+    let world = World::new().await;
+    let tally = async |grants: &[&str], task, input: &str| world.call("tally", "default", grants, task, input).await.0;
+    let grants = ["kv=votes:rw"];
+    assert_eq!(output(&tally(&grants, "enter", r#"[["yes", 3], ["no", 2], ["maybe", 1]]"#).await), "null");
+    assert_eq!(output(&tally(&grants, "of", r#"["no", "perhaps", "yes"]"#).await), "[2,null,3]");
+    tally(&grants, "enter", r#"[["yes", 7]]"#).await;
+    tally(&grants, "enter", r#"[["yes", 8], ["no", 0], ["never", 0]]"#).await;
+    assert_eq!(output(&tally(&["kv=votes:r"], "votes", "[]").await), r#"[["maybe",1],["yes",8]]"#);
+    assert_eq!(output(&tally(&grants, "strike", r#""maybe""#).await), "true");
+    assert_eq!(output(&tally(&grants, "strike", r#""maybe""#).await), "false");
+    assert_eq!(output(&tally(&["kv=votes:r"], "votes", "[]").await), r#"[["yes",8]]"#);
+    // Who may read may not write, and nobody may ask for all at once.
+    for (task, input) in [("enter", r#"[["a", 1], ["b", 1]]"#), ("strike", r#""yes""#)] {
+        let report = tally(&["kv=votes:r"], task, input).await;
+        assert!(failure(&report).message.contains("not granted"), "{report:?}");
+    }
+    for (count, fits) in [(1_000, true), (1_001, false)] {
+        let keys: Vec<String> = (0..count).map(|n| format!("k{n}")).collect();
+        let report = tally(&grants, "of", &serde_json::json!(keys).to_string()).await;
+        assert_eq!(matches!(report.outcome, Outcome::Output(_)), fits, "{report:?}");
+        let zeros: Vec<(String, u64)> = keys.into_iter().map(|key| (key, 0)).collect();
+        let report = tally(&grants, "enter", &serde_json::json!(zeros).to_string()).await;
+        assert_eq!(matches!(report.outcome, Outcome::Output(_)), fits, "{report:?}");
+    }
+    let many: Vec<(String, u64)> = (0..1_001).map(|n| (format!("k{n}"), 1)).collect();
+    let report = tally(&grants, "enter", &serde_json::json!(many).to_string()).await;
+    assert!(failure(&report).message.contains("too large"), "{report:?}");
+    assert_eq!(output(&tally(&grants, "of", r#"["yes"]"#).await), "[8]");
+}
+
+#[tokio::test]
 async fn settings_are_in_the_environment_of_a_command() {
     let world = World::new().await;
     // All of its environment, as one text: variables are written from 1024 on, each with its NUL.
