@@ -8,7 +8,16 @@ const EXPOSURE_MAX: &str = "15";
 
 /// The units, and what each must hold beside what a general measure finds.
 const UNITS: [(&str, &[&str]); 2] = [
-    ("lovage-host.service", &["MemoryMax=8G", "TasksMax=512", "CacheDirectoryMode=0700", "IPAddressDeny=any"]),
+    (
+        "lovage-host.service",
+        &[
+            "MemoryMax=8G",
+            "SystemCallFilter=seccomp setrlimit prlimit64 sched_getaffinity sched_yield",
+            "TasksMax=512",
+            "CacheDirectoryMode=0700",
+            "IPAddressDeny=any",
+        ],
+    ),
     ("lovage-coordinator.service", &["MemoryMax=2G", "MemoryDenyWriteExecute=yes", "IPAddressDeny=any"]),
 ];
 
