@@ -120,6 +120,7 @@ impl From<client::Error> for Fault {
             | Error::UnderWay(_)
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
+            | Error::RunKeyTaken { .. }
             | Error::Refused(_) => usage,
             Error::WebhookNotFound(_) => usage.hint("`lovage webhook ls` lists what there is"),
             Error::HostNotFound(_) => usage.hint("`lovage hosts ls` lists what there is"),

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
-use super::interrupt::{Choice, Interrupts, OnInterrupt};
-use super::tree::Screen;
+use super::follow::{self, How};
+use super::interrupt::OnInterrupt;
 use super::{Connect, Fault, flow, input, output};
-use crate::client::{Client, Error, Order};
+use crate::client::{Client, Order};
 use crate::model::signature::parse_label;
 use crate::model::{FlowName, RunId, Version};
 use crate::workflow::journal::{End, Ending};
@@ -69,11 +69,15 @@ impl RunArgs {
         };
         let labels: BTreeMap<String, String> = self.labels.into_iter().collect();
         let order = Order { input: given, labels, idempotency_key: self.idempotency_key, ..order };
-        let run = client.start(order).await?;
         if self.detach {
-            return output::line(run.as_str());
+            return output::line(client.start(order).await?.as_str());
         }
-        follow(&client, &run, self.on_interrupt, (self.quiet, self.json)).await
+        // Who listens before the start misses nothing.
+        let run = client.run_id(&order);
+        let notes = follow::notes(&client, &run, self.quiet).await?;
+        client.start_as(run.clone(), order).await?;
+        let how = How { on_interrupt: self.on_interrupt, quiet: self.quiet, json: self.json };
+        follow::follow(&client, &run, notes, how).await
     }
 }
 
@@ -90,49 +94,6 @@ async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
     };
     let name: FlowName = name.parse()?;
     Ok(client.order(&name, version.as_ref()).await?)
-}
-
-/// Shows a run until it ends, and prints its output as `(quiet, as_json)` say. Ctrl-c is asked about, or does what was said.
-pub(super) async fn follow(
-    client: &Client,
-    run: &RunId,
-    on_interrupt: Option<OnInterrupt>,
-    (quiet, as_json): (bool, bool),
-) -> Result<(), Fault> {
-    let mut interrupts = Interrupts::listen(on_interrupt)?;
-    if !quiet {
-        eprintln!("run {run}");
-    }
-    let mut screen = Screen::new(quiet);
-    let mut show = |view: &crate::client::RunView, changes: &[crate::workflow::run::Change]| {
-        screen.show(view, changes);
-        true
-    };
-    let mut watching = Box::pin(client.watch_run(run, &mut show));
-    let watched = loop {
-        let choice = tokio::select! {
-            watched = &mut watching => break watched?,
-            choice = interrupts.choice() => choice?,
-        };
-        match choice {
-            Choice::GoOn => {}
-            Choice::Cancel => match client.cancel_run(run).await {
-                // Its end is on its way.
-                Ok(()) | Err(Error::RunEnded { .. }) => {}
-                Err(error) => return Err(error.into()),
-            },
-            Choice::Detach => {
-                let hint = format!("watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
-                return Err(Fault::platform(format!("detached: run {run} goes on")).hint(hint));
-            }
-        }
-    };
-    drop(watching);
-    screen.finish(&watched);
-    match watched.end() {
-        Some(end) => print_end(client, run, &end, as_json).await,
-        None => Err(Fault::platform(format!("the journal of run {run} ended before the run did"))),
-    }
 }
 
 /// Prints how a run ended; a failure is the command's own.

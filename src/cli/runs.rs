@@ -5,8 +5,9 @@ mod show;
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
 
+use super::follow::{self, How};
 use super::interrupt::OnInterrupt;
-use super::run::{follow, label};
+use super::run::label;
 use super::{Connect, Fault, input, output};
 use crate::client::{RUNS_SHOWN_DEFAULT, RunFilter};
 use crate::model::time::{format_duration, parse_duration};
@@ -121,7 +122,9 @@ impl Runs {
             Self::Watch(watch) => {
                 let Watch { one, json } = watch;
                 let (_nats, client) = one.connect.client().await?;
-                follow(&client, &one.run, Some(OnInterrupt::Detach), (json, json)).await
+                let how = How { on_interrupt: Some(OnInterrupt::Detach), quiet: json, json };
+                let notes = follow::notes(&client, &one.run, json).await?;
+                follow::follow(&client, &one.run, notes, how).await
             }
             Self::Cancel(one) => {
                 let (_nats, client) = one.connect.client().await?;

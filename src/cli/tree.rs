@@ -1,79 +1,18 @@
-//! A run on a terminal: a tree of its steps that is drawn again in place; elsewhere plain lines.
+//! The steps of a run as people read them: a tree of lines, and a line for each change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::bar::{bar, cut_at_margin};
+use super::bar::bar;
 use crate::client::{RunView, StepView};
 use crate::model::StepId;
 use crate::model::time::format_duration;
 use crate::protocol::note::printable;
 use crate::workflow::run::{Change, Skipped, StepState, Waiting};
 
-/// Lines of a tree on a terminal: more would scroll, and could not be drawn again in place.
-const LINES_MAX: usize = 30;
-
-/// How often a tree is drawn again at most.
-const DRAW_EVERY: Duration = Duration::from_millis(80);
-
 /// Members of a group or map that are shown one by one; of more, those that are under way or failed.
 const MEMBERS_SHOWN_MAX: usize = 8;
-
-/// Where a run is shown.
-pub(super) struct Screen {
-    quiet: bool,
-    terminal: bool,
-    drawn: usize,
-    last: Option<Instant>,
-}
-
-impl Screen {
-    pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), drawn: 0, last: None }
-    }
-
-    /// Shows what has become of a run.
-    pub(super) fn show(&mut self, view: &RunView, changes: &[Change]) {
-        if self.quiet {
-            return;
-        }
-        if !self.terminal {
-            return changes.iter().filter_map(plain).for_each(|line| eprintln!("{line}"));
-        }
-        if self.last.is_none_or(|last| last.elapsed() >= DRAW_EVERY) {
-            self.draw(view);
-        }
-    }
-
-    /// Draws the tree as it is at the end.
-    pub(super) fn finish(&mut self, view: &RunView) {
-        if self.terminal && !self.quiet {
-            self.draw(view);
-        }
-    }
-
-    fn draw(&mut self, view: &RunView) {
-        self.last = Some(Instant::now());
-        let lines = tree(view, LINES_MAX);
-        let mut text = String::new();
-        if self.drawn > 0 {
-            // Up to where the last drawing began, and erase to the end.
-            let _infallible = write!(text, "\x1b[{}A\x1b[J", self.drawn);
-        }
-        for line in &lines {
-            text.push_str(&cut_at_margin(line));
-            text.push('\n');
-        }
-        self.drawn = lines.len();
-        let mut stderr = std::io::stderr().lock();
-        // A terminal that went away is no fault of the run.
-        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
-    }
-}
 
 /// A change as one line; composites begin and end too often to be told.
 pub(super) fn plain(change: &Change) -> Option<String> {
@@ -139,14 +78,17 @@ pub(super) fn waits(waiting: &Waiting) -> Option<String> {
     })
 }
 
+/// What is known of steps that are queued or run, beside their journal: where they run, how far they are.
+pub(super) type Notes = BTreeMap<StepId, String>;
+
 /// The steps of a run as lines, at most so many.
-pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
-    lines(view.steps().collect(), &view.waiting(), view.skipped(), lines_max)
+pub(super) fn tree(view: &RunView, notes: &Notes, lines_max: usize) -> Vec<String> {
+    lines(view.steps().collect(), (&view.waiting(), notes), view.skipped(), lines_max)
 }
 
 fn lines(
     mut steps: Vec<&StepView>,
-    waiting: &BTreeMap<StepId, Waiting>,
+    (waiting, notes): (&BTreeMap<StepId, Waiting>, &Notes),
     skipped: Vec<Skipped>,
     lines_max: usize,
 ) -> Vec<String> {
@@ -172,7 +114,9 @@ fn lines(
         }
         true
     };
-    let begun = steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step))));
+    let note = |step: &StepView| notes.get(&step.step).map(String::as_str);
+    let begun =
+        steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step), note(step))));
     let skipped = skipped.into_iter().map(|skipped| {
         let text = printable(&format!("{}○ {}  skipped", "  ".repeat(depth(&skipped.step)), skipped.label));
         (skipped.step, text)
@@ -189,12 +133,15 @@ fn lines(
     lines
 }
 
-fn line(step: &StepView, waiting: Option<&Waiting>) -> String {
+fn line(step: &StepView, waiting: Option<&Waiting>, note: Option<&str>) -> String {
     let mut text = format!("{}{} {}", "  ".repeat(depth(&step.step)), sign(&step.state), step.label);
     if let Some(attempt) = step.attempt.filter(|attempt| *attempt > 1) {
         let _infallible = write!(text, " (attempt {attempt})");
     }
     match (&step.state, waiting) {
+        (_, Some(Waiting::Host { .. })) if note.is_some() => {
+            let _infallible = write!(text, "  {}", note.unwrap_or_default());
+        }
         (StepState::Succeeded(_), _) => {
             let took = step.changed.since(step.began);
             if took >= Duration::from_millis(1) {
@@ -293,7 +240,7 @@ mod tests {
             ),
             (StepState::Running, Some(Waiting::Below), "  ▸ m/t (attempt 2)"),
         ] {
-            assert_eq!(line(&view("0-1", "m/t", state, Some(2)), waiting.as_ref()), expected);
+            assert_eq!(line(&view("0-1", "m/t", state, Some(2)), waiting.as_ref(), None), expected);
         }
     }
 
@@ -328,11 +275,11 @@ mod tests {
     #[test]
     fn of_a_crowd_those_are_shown_that_have_not_succeeded() {
         let steps = crowd(100);
-        let shown = |max| lines(steps.iter().collect(), &BTreeMap::new(), Vec::new(), max);
+        let shown = |max| lines(steps.iter().collect(), (&BTreeMap::new(), &Notes::new()), Vec::new(), max);
         assert_eq!(shown(30), ["▸ group", "  ▸ m/t"]);
         assert_eq!(shown(101).len(), 101, "all of them where there is room");
         let few = crowd(8);
-        let shown = lines(few.iter().collect(), &BTreeMap::new(), Vec::new(), 4);
+        let shown = lines(few.iter().collect(), (&BTreeMap::new(), &Notes::new()), Vec::new(), 4);
         assert_eq!((shown.len(), shown[3].as_str()), (4, "  … 6 more steps"), "eight are no crowd");
     }
 
@@ -368,7 +315,7 @@ mod tests {
             let skipped: Vec<Skipped> =
                 skipped.into_iter().map(|(step, label)| Skipped { step: step.parse().unwrap(), label, kind: "task" }).collect();
             let all = views.len() + skipped.len();
-            let tree = lines(views.iter().collect(), &waiting, skipped, lines_max);
+            let tree = lines(views.iter().collect(), (&waiting, &Notes::new()), skipped, lines_max);
             prop_assert!(tree.len() <= lines_max && !tree.is_empty());
             for line in &tree {
                 prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t'), "{:?}", line);

@@ -33,6 +33,7 @@ mod runs;
 mod runs_control;
 mod runs_export;
 mod runs_list;
+mod runs_logs;
 mod runs_view;
 mod schedules;
 mod singleton;
@@ -59,6 +60,7 @@ pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
+pub use runs_logs::{StepLine, StepNote};
 pub use runs_view::{RunView, StepView};
 pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
@@ -130,6 +132,16 @@ pub enum Error {
         id: TaskId,
         /// When its window ends.
         until: Timestamp,
+    },
+    /// A run of another flow or input was started under the idempotency key; nothing was started.
+    #[error("start under idempotency key {key:?}: it belongs to run {run}, which has another {other}")]
+    RunKeyTaken {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: RunId,
+        /// What of it differs: `flow`, `input` or both.
+        other: &'static str,
     },
     /// The task has ended already.
     #[error("cancel task {id}: it has ended already, as {state}")]

@@ -63,7 +63,7 @@ impl Show {
             output::line(&format!("ended    {ended} after {}", format_duration(ended.since(started))))?;
         }
         output::line("")?;
-        tree::tree(&view, self.limit).iter().try_for_each(|line| output::line(line))
+        tree::tree(&view, &tree::Notes::new(), self.limit).iter().try_for_each(|line| output::line(line))
     }
 }
 

@@ -12,7 +12,7 @@ mod run;
 pub use band::{Band, PRIORITY_DEFAULT, Priority};
 pub use run::{
     RecordName, RecordSubject, later_cancels, later_ends, partition_records, run_records, run_retries,
-    run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
+    run_tasks_anywhere, run_timers, step_logs, step_progress, step_tasks_anywhere, step_timers, timer,
 };
 
 use crate::model::{FlowName, Mark, ModuleName, Queue, ScheduleName, TaskId, TaskKey, Tenant, Version};

@@ -174,6 +174,26 @@ fn a_key_makes_two_runs_one() {
 }
 
 #[test]
+fn another_flow_or_input_under_a_key_is_refused_and_what_differs_is_named() {
+    let dev = shared();
+    let (one, other) = (file("value: '${input}'"), file("value: 2"));
+    let key = ["--idempotency-key", "order-19"];
+    let run = |args: &[&str]| dev.cli.run(&[&["run", "--quiet"], args, &key[..]].concat());
+    assert_eq!(run(&[one.name(), r#"{"a": 1}"#]).output(), r#"{"a": 1}"#);
+    assert_eq!(run(&[one.name(), r#"{"a":1}"#]).output(), r#"{"a": 1}"#, "spaces are no other input");
+    run(&[one.name(), "2"]).fails(2, &["\"order-19\"", "which has another input"]);
+    run(&[one.name()]).fails(2, &["which has another input"]);
+    run(&[other.name(), r#"{"a": 1}"#]).fails(2, &["which has another flow"]);
+    run(&[other.name(), "2"]).fails(2, &["which has another flow and input"]);
+    let push = |text: &str| dev.cli.run(&["flow", "push", "cli-keyed", file(text).name()]).output().to_owned();
+    push("value: first");
+    let stored = || dev.cli.run(&["run", "--quiet", "cli-keyed", "--idempotency-key", "order-20"]).output().to_owned();
+    assert_eq!(stored(), "\"first\"");
+    push("value: second");
+    assert_eq!(stored(), "\"first\"", "a retry after a deploy is the same order");
+}
+
+#[test]
 fn a_stored_flow_is_run_by_its_name_and_pinned_by_its_version() {
     let dev = shared();
     let push = |text: &str| dev.cli.run(&["flow", "push", "cli-stored", file(text).name()]).output().to_owned();
