@@ -6,6 +6,7 @@ use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::future::FusedFuture as _;
 use futures::stream::{BoxStream, StreamExt as _};
 use futures::{FutureExt as _, stream};
 use tokio::time::Instant;
@@ -31,6 +32,13 @@ const PROGRESS_SHOWN_MAX: usize = 100;
 
 /// Notes that are told after the end of a run at most: they were on their way when it ended.
 const LATE_NOTES_MAX: usize = 10_000;
+
+/// How often it is looked whether a coordinator lives, and how long a sign of that is waited for: they give one each second.
+const ALONE_LOOK_EVERY: Duration = Duration::from_secs(1);
+const BEAT_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What is said where none does.
+const ALONE: &str = "no coordinator is alive: the run is kept, and goes on when one is started, with `lovage coordinator` or `lovage dev`";
 
 /// What the guests of a run say.
 pub(super) type Notes = BoxStream<'static, StepNote>;
@@ -64,6 +72,7 @@ pub(super) async fn follow(client: &Client, run: &RunId, mut notes: Notes, how: 
         true
     };
     let mut watching = Box::pin(client.watch_run(run, &mut show));
+    let mut alone = Box::pin(alone(client).fuse());
     let watched = loop {
         let choice = tokio::select! {
             biased;
@@ -72,6 +81,10 @@ pub(super) async fn follow(client: &Client, run: &RunId, mut notes: Notes, how: 
                 continue;
             }
             watched = &mut watching => break watched?,
+            () = &mut alone, if !alone.is_terminated() => {
+                lock().say(ALONE);
+                continue;
+            }
             choice = interrupts.choice() => choice?,
         };
         match choice {
@@ -94,8 +107,20 @@ pub(super) async fn follow(client: &Client, run: &RunId, mut notes: Notes, how: 
     }
     lock().finish(&watched);
     match watched.end() {
-        Some(end) => print_end(client, run, &end, how.json).await,
+        Some(end) => print_end(client, &watched, &end, how.json).await,
         None => Err(Fault::platform(format!("the journal of run {run} ended before the run did"))),
+    }
+}
+
+/// Ends when no coordinator lives; never where one does, or where that cannot be seen.
+async fn alone(client: &Client) {
+    loop {
+        tokio::time::sleep(ALONE_LOOK_EVERY).await;
+        match client.has_coordinator(BEAT_PATIENCE).await {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -8,11 +8,13 @@ use serde_json::json;
 
 use super::follow::{self, How};
 use super::interrupt::OnInterrupt;
-use super::{Connect, Fault, flow, input, output};
-use crate::client::{Client, Order};
+use super::{Connect, Fault, flow, input, output, tree};
+use crate::client::{Client, Order, RunView};
 use crate::model::signature::parse_label;
-use crate::model::{FlowName, RunId, Version};
+use crate::model::{Failure, FlowName, Kind, Version};
+use crate::protocol::note::printable;
 use crate::workflow::journal::{End, Ending};
+use crate::workflow::run::StepState;
 
 /// `lovage run`.
 #[derive(Args)]
@@ -97,10 +99,10 @@ async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
 }
 
 /// Prints how a run ended; a failure is the command's own.
-pub(super) async fn print_end(client: &Client, run: &RunId, end: &End, as_json: bool) -> Result<(), Fault> {
+pub(super) async fn print_end(client: &Client, view: &RunView, end: &End, as_json: bool) -> Result<(), Fault> {
+    let run = &view.start().run;
     for failure in &end.compensation_failures {
-        let step = failure.step.as_ref().map(|step| format!(" in step {step}")).unwrap_or_default();
-        eprintln!("not undone{step}: {}", crate::protocol::note::printable(&failure.to_string()));
+        not_undone(failure, label_of(view, failure));
     }
     if as_json {
         let state = match &end.result {
@@ -122,15 +124,23 @@ pub(super) async fn print_end(client: &Client, run: &RunId, end: &End, as_json: 
     match &end.result {
         Ending::Succeeded(_) if as_json => Ok(()),
         Ending::Succeeded(value) => output::value(&client.run_value(run, value).await?),
-        Ending::Failed(failure) => {
-            let step = failure.step.as_ref().map(|step| format!("in step {step}"));
-            let fault = Fault::failed(failure);
-            Err(fault.hint_if_none(step))
-        }
-        Ending::Cancelled => {
-            Err(Fault::failed(&crate::model::Failure::new(crate::model::Kind::Cancelled, "the run was cancelled")))
-        }
+        Ending::Failed(failure) => Err(Fault::failed(failure).at(tree::place(failure, label_of(view, failure)))),
+        Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
     }
+}
+
+/// What the step is called that failed so; a failure may be one of a child run, whose steps have other names.
+fn label_of<'v>(view: &'v RunView, failure: &Failure) -> Option<&'v str> {
+    let step = view.step(failure.step.as_ref()?)?;
+    let own = matches!(&step.state, StepState::Failed(other) | StepState::Catching(other) if other == failure);
+    own.then_some(step.label.as_str())
+}
+
+/// Says that a compensation failed.
+pub(super) fn not_undone(failure: &Failure, label: Option<&str>) {
+    let place = tree::place(failure, label).map(|place| format!(" {place}")).unwrap_or_default();
+    let detail = failure.detail.as_ref().map(|detail| format!(", detail: {detail}")).unwrap_or_default();
+    eprintln!("not undone{place}: {}", printable(&format!("{failure}{detail}")));
 }
 
 #[cfg(test)]

@@ -214,7 +214,7 @@ impl Client {
         self.end_of(run, generation).await
     }
 
-    async fn last_of(&self, subject: &str) -> Result<Option<Message>, Error> {
+    pub(super) async fn last_of(&self, subject: &str) -> Result<Option<Message>, Error> {
         Ok(self.broker.streams.last(subject).await?)
     }
 

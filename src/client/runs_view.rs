@@ -7,9 +7,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt as _;
 
+use super::runs_places::Queued;
 use super::{Client, Error};
-use crate::model::{Datum, Digest, RunId, StepId, Timestamp};
+use crate::model::{Datum, Digest, Queue, RunId, StepId, Timestamp};
 use crate::store::run_values;
+use crate::workflow::flow::TaskOptions;
 use crate::workflow::journal::{End, Start};
 use crate::workflow::run::{Change, RunState, Skipped, StepState, Stop, Waiting};
 use crate::workflow::{Event, Record, Run, wire};
@@ -95,6 +97,17 @@ impl RunView {
         self.run.waiting().into_iter().map(|(step, _, waiting)| (step, waiting)).collect()
     }
 
+    /// The attempts that are queued, or run.
+    pub(super) fn queued(&self) -> Vec<Queued> {
+        let queued = |(step, attempt, options): (&StepId, u32, &TaskOptions)| Queued {
+            step: step.clone(),
+            attempt,
+            queue: options.queue.clone().unwrap_or_else(Queue::default_queue),
+            requires: options.requires.clone(),
+        };
+        self.run.out().map(queued).collect()
+    }
+
     /// The steps of a run that is over that never began.
     #[must_use]
     pub fn skipped(&self) -> Vec<Skipped> {
@@ -110,7 +123,7 @@ impl RunView {
         }
         let changes = self.run.take_changes();
         for change in &changes {
-            let Change { step, label, kind, state, attempt, time } = change.clone();
+            let Change { step, label, kind, state, attempt, time, waits: _ } = change.clone();
             let began = match self.steps.get(&step) {
                 Some(old) => old.began,
                 None => {

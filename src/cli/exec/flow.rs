@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Exec;
 use crate::broker::{Clock as _, SystemClock};
 use crate::cli::module::{Examined, examine_in};
+use crate::cli::run::not_undone;
 use crate::cli::sandbox::cores;
 use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
@@ -15,7 +16,7 @@ use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
 use crate::model::{Datum, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
 use crate::sandbox::{Note, Sandbox};
-use crate::workflow::flow::Document;
+use crate::workflow::flow::{Document, signals as awaited};
 use crate::workflow::journal::Ending;
 use crate::workflow::run::{Change, StepState, Waiting};
 
@@ -34,6 +35,7 @@ impl Exec {
         if let Err(refusals) = local::check(&setup, &guests) {
             return Err(refused(&refusals));
         }
+        note_unawaited(&setup);
         let (root, fast) = (setup.run.clone(), setup.clock == Clock::Fast);
         let mut view = move |run: &RunId, change: &Change| {
             if !quiet && let Some(line) = line(&root, run, change) {
@@ -107,6 +109,21 @@ fn document(file: &Path) -> Result<Document, Fault> {
     flow::read_checked(path)
 }
 
+/// Says which signals no document waits for: a flow that a task hands back may.
+fn note_unawaited(setup: &Setup) {
+    let documents = std::iter::once(&setup.document).chain(setup.flows.values());
+    let known: std::collections::BTreeSet<_> = documents.flat_map(awaited).collect();
+    for (_, word) in &setup.words {
+        if let Word::Signal(name, _) = word
+            && !known.contains(name)
+        {
+            let there: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+            let there = if there.is_empty() { String::new() } else { format!(" (there is {})", there.join(", ")) };
+            eprintln!("no document waits for the signal {name}{there}: it is kept for a flow that a task hands back");
+        }
+    }
+}
+
 /// One line for each; the last is the fault.
 fn several(messages: impl Iterator<Item = String>, none: &str) -> Fault {
     let mut messages: Vec<String> = messages.collect();
@@ -125,7 +142,7 @@ fn refused(refusals: &[Refusal]) -> Fault {
                 Some(format!("--module {}=FILE.wasm", task.module))
             }
             Refusal::Flow { name } => Some(format!("--flow {name}=FILE.yaml")),
-            Refusal::Task { .. } | Refusal::Input { .. } => None,
+            Refusal::Task { .. } | Refusal::Input { .. } | Refusal::Signal { .. } => None,
         })
         .collect();
     hints.sort();
@@ -157,28 +174,25 @@ fn unfinished(error: local::Error, fast: bool) -> Fault {
 
 fn ended(report: &Report) -> Result<(), Fault> {
     for failure in &report.end.compensation_failures {
-        let step = place(failure).map(|place| format!(" {place}")).unwrap_or_default();
-        eprintln!("not undone{step}: {}", printable(&failure.to_string()));
+        not_undone(failure, label(report, failure).as_deref());
     }
     match &report.end.result {
         Ending::Succeeded(value) => output::value(value.text()),
         Ending::Failed(failure) => {
-            let place = place(failure);
-            if let (Some(place), true) = (&place, failure.detail.is_some()) {
-                eprintln!("failed {place}");
-            }
-            Err(Fault::failed(failure).hint_if_none(place))
+            Err(Fault::failed(failure).at(tree::place(failure, label(report, failure).as_deref())))
         }
         Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
     }
 }
 
-/// `in step 0-1, module/task, attempt 2`, as far as it is known.
-fn place(failure: &Failure) -> Option<String> {
-    let step = failure.step.as_ref().map(|step| format!("in step {step}"))?;
-    let task = failure.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
-    let attempt = failure.attempt.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
-    Some(format!("{step}{task}{attempt}"))
+/// What the step is called that failed so; it may be one of a child run.
+fn label(report: &Report, failure: &Failure) -> Option<String> {
+    let failed = |change: &&Change| {
+        failure.step.as_ref() == Some(&change.step)
+            && matches!(&change.state, StepState::Failed(other) | StepState::Catching(other) if other == failure)
+    };
+    let mut changes = report.runs.values().flat_map(|history| &history.changes);
+    changes.find(failed).map(|change| change.label.clone())
 }
 
 /// The line of a step that has ended, or is tried again; those of child runs begin with their run.

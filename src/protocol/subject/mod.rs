@@ -207,6 +207,9 @@ pub fn read_recurring(subject: &str) -> Option<(Tenant, ScheduleName)> {
     Some((tenant.parse().ok()?, name.parse().ok()?))
 }
 
+/// `lvg.ctl.coordinator.*`: the heartbeats of all coordinators, one a second of each that lives.
+pub const COORDINATOR_HEARTBEATS: &str = "lvg.ctl.coordinator.*";
+
 /// `lvg.ctl.*.<t>.>`: all words to the hosts of a tenant.
 #[must_use]
 pub fn control(tenant: &Tenant) -> String {

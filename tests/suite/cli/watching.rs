@@ -1,9 +1,12 @@
 //! A run as its users see it while it goes on: its tree at a terminal, and what its guests say.
 
+use lovage::broker::Settings;
 use serde_json::Value;
 
 use crate::support::eventually::eventually_there;
+use crate::support::nats::TestServer;
 use crate::support::platform::{Cli, shared};
+use crate::support::process::Process;
 use crate::support::terminal::Terminal;
 
 /// A flow in a folder that goes with it.
@@ -110,4 +113,62 @@ fn the_progress_of_guests_stands_in_the_tree_and_their_logs_above_it() {
     assert!(log.contains("0-1 ") && log.contains(" info "), "{log}");
     dev.cli.run(&["runs", "cancel", &id(&shown)]).output();
     assert_eq!(terminal.exit().0, 1);
+}
+
+#[test]
+fn a_step_runs_on_a_host_or_says_what_its_queue_or_its_labels_lack() {
+    let dev = shared();
+    let (_dir, flow) = flow(
+        "flow: {group: [{task: probe/wait_cancel, fuel: off, name: busy}, {task: hello/add, queue: nowhere, name: lost},
+           {task: hello/add, requires: {gpu: \"yes\"}, name: picky}]}",
+    );
+    let run = dev.cli.run(&["run", "--detach", &flow]).output().to_owned();
+    let shown = eventually_there("it runs", || {
+        let shown = dev.cli.run(&["runs", "show", &run]).output().to_owned();
+        shown.contains("busy  runs on ").then_some(shown)
+    });
+    assert!(shown.lines().any(|line| line.contains("busy  runs on ") && line.contains(", for ")), "{shown}");
+    assert!(shown.contains("lost  waits in queue nowhere, which no host serves"), "{shown}");
+    assert!(shown.contains("picky  waits for a host with gpu=yes"), "{shown}");
+    let report = dev.cli.run(&["runs", "show", &run, "--json"]).json();
+    let step = |label: &str| report["steps"].as_array().unwrap().iter().find(|step| step["label"] == label).unwrap();
+    assert_eq!((&step("busy")["state"], &step("busy")["waits"]), (&"running".into(), &Value::Null));
+    assert!(step("busy")["host"].is_string() && step("busy")["since"].is_string(), "{report:#}");
+    assert_eq!(step("lost")["waits"], "in queue nowhere, which no host serves");
+    assert_eq!(
+        (&step("picky")["state"], &step("picky")["waits"]),
+        (&"queued".into(), &"for a host with gpu=yes".into())
+    );
+    dev.cli.run(&["runs", "cancel", &run]).output();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_without_a_coordinator_says_so_and_goes_on_when_there_is_one() {
+    let server = TestServer::start(Settings::default()).await;
+    let cli = Cli { nats: server.server.url().to_owned() };
+    let (_dir, flow) = flow("flow: {chain: [{sleep: 1ms}, {value: 42}]}");
+    let mut run = Process::start(&mut cli.command(&["run", &flow]));
+    let id = id(&run.line("its id", |line| line.starts_with("run ")));
+    run.line("that it is alone", |line| line.starts_with("no coordinator is alive") && line.contains("lovage dev"));
+    let shown = cli.run(&["runs", "show", &id]);
+    assert!(shown.output().contains("reason   it waits for a coordinator to begin it"), "{shown:?}");
+    assert!(shown.output().contains("sleep  waits for a coordinator to begin the run"), "{shown:?}");
+    let mut coordinator = Process::start(&mut cli.command(&["coordinator"]));
+    let (code, said) = run.exit();
+    assert!(code == 0 && said.lines().any(|line| line == "42"), "{code} {said}");
+    coordinator.kill();
+}
+
+#[test]
+fn a_failure_names_its_step_its_task_its_attempt_and_its_detail() {
+    let dev = shared();
+    let (_dir, flow) =
+        flow("flow: {chain: [{task: probe/flaky, input: {until: 9}, retry: 1, name: shaky}, {value: 1}]}");
+    let ended = dev.cli.run(&["run", &flow]);
+    ended.fails(1, &["\n  in step 0-0, shaky (probe/flaky), attempt 1\n", "\n  detail: 1\n"]);
+    ended.fails(1, &["0-0 shaky: failed in probe/flaky attempt 1 (returned: attempt 1 of 9, detail 1)\n"]);
+    let shown = dev.cli.run(&["runs", "show", &id(&ended.stderr)]);
+    let line = "shaky  returned: attempt 1 of 9 (in step 0-0, shaky (probe/flaky), attempt 1, detail: 1)";
+    assert!(shown.output().contains(line), "{shown:?}");
+    assert!(shown.output().contains("chain  returned: attempt 1 of 9\n"), "{shown:?}");
 }
