@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::model::name::Invalid;
 use crate::model::{Failure, Kind};
 use crate::protocol::note::printable;
-use crate::store::catalogue::Unresolved;
+use crate::store::catalogue::{Unknown, Unresolved};
 use crate::store::secrets;
 use crate::{broker, client, sandbox};
 
@@ -38,6 +38,12 @@ impl Fault {
         Self { code: 3, message: message.into(), hints: Vec::new() }
     }
 
+    /// Whoever waited went away, and what was awaited goes on: no failure, exit code 0.
+    #[must_use]
+    pub fn detached(message: impl Into<String>) -> Self {
+        Self { code: 0, message: message.into(), hints: Vec::new() }
+    }
+
     /// The same with a hint on what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -55,7 +61,8 @@ impl Fault {
     /// Prints the failure, and returns its exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", printable(&self.message));
+        let title = if self.code == 0 { "" } else { "error: " };
+        eprintln!("{title}{}", printable(&self.message));
         for hint in &self.hints {
             eprintln!("  {}", printable(hint));
         }
@@ -111,6 +118,7 @@ impl From<client::Error> for Fault {
                 | Unresolved::Unreadable { .. }
                 | Unresolved::TooMany => usage,
             },
+            Error::Unknown(unknown) => unknown_hints(usage, &unknown),
             Error::RunNotFound(_)
             | Error::RunEnded { .. }
             | Error::SignalUnknown { .. }
@@ -121,8 +129,8 @@ impl From<client::Error> for Fault {
             | Error::UnderWay(_)
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
-            | Error::RunKeyTaken { .. }
-            | Error::Refused(_) => usage,
+            | Error::RunKeyTaken { .. } => usage,
+            Error::Refused(why) => Self::usage(why),
             Error::WebhookNotFound(_) => usage.hint("`lovage webhook ls` lists what there is"),
             Error::HostNotFound(_) => usage.hint("`lovage hosts ls` lists what there is"),
             Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
@@ -134,6 +142,19 @@ impl From<client::Error> for Fault {
             }
         }
     }
+}
+
+/// The same with what to do about what is not there.
+pub(super) fn unknown_hints(fault: Fault, unknown: &[Unknown]) -> Fault {
+    let any = |wanted: fn(&Unresolved) -> bool| unknown.iter().any(|unknown| wanted(&unknown.why));
+    let module = any(|why| matches!(why, Unresolved::Module { .. }));
+    let flow = any(|why| matches!(why, Unresolved::Flow { .. }));
+    let fault = if module {
+        fault.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+    } else {
+        fault
+    };
+    if flow { fault.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`") } else { fault }
 }
 
 impl From<sandbox::Error> for Fault {

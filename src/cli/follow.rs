@@ -96,7 +96,7 @@ pub(super) async fn follow(client: &Client, run: &RunId, mut notes: Notes, how: 
             },
             Choice::Detach => {
                 let hint = format!("watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
-                return Err(Fault::platform(format!("detached: run {run} goes on")).hint(hint));
+                return Err(Fault::detached(format!("detached: run {run} goes on")).hint(hint));
             }
         }
     };
@@ -218,4 +218,50 @@ fn put(text: &str) {
     let mut stderr = std::io::stderr().lock();
     // A terminal that went away is no fault of the run.
     drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::time::Timestamp;
+    use crate::model::{Level, StepAttempt};
+    use crate::protocol::note::{LogLine, Progress};
+
+    fn screen() -> Screen {
+        Screen { quiet: true, terminal: true, drawn: Vec::new(), last: None, progress: BTreeMap::new() }
+    }
+
+    fn progress(step: &str, done: f64) -> StepNote {
+        let by = StepAttempt { run: RunId::derived(&["r"]), step: step.parse().unwrap(), attempt: 1 };
+        let note = Progress { at: Timestamp::default(), attempt: 1, done, total: Some(4.0), note: None };
+        StepNote { by, note: Watch::Progress(note) }
+    }
+
+    #[test]
+    fn a_tree_is_drawn_over_the_last_one_and_lines_are_written_above_it() {
+        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<String>>();
+        let cut = cut_at_margin;
+        assert_eq!(redrawn(0, None, &lines(&["a", "b"])), format!("{}\n{}\n", cut("a"), cut("b")));
+        assert_eq!(redrawn(2, None, &lines(&["c"])), format!("\x1b[2A\x1b[J{}\n", cut("c")));
+        assert_eq!(redrawn(1, Some("said"), &lines(&["c"])), format!("\x1b[1A\x1b[Jsaid\n{}\n", cut("c")));
+        assert_eq!(redrawn(0, Some("said"), &[]), "said\n", "what is said stays as it is, however long");
+    }
+
+    #[test]
+    fn the_progress_of_a_step_is_its_last_and_there_are_so_many_at_a_time() {
+        let mut screen = screen();
+        screen.hear(&progress("0-1", 1.0));
+        screen.hear(&progress("0-1", 2.0));
+        assert!(screen.progress[&"0-1".parse().unwrap()].ends_with("50%  2 of 4"));
+        (0..1_000).for_each(|number| screen.hear(&progress(&format!("0-2_{number}"), 1.0)));
+        assert_eq!(screen.progress.len(), PROGRESS_SHOWN_MAX);
+        screen.hear(&progress("0-1", 3.0));
+        assert!(screen.progress[&"0-1".parse().unwrap()].ends_with("75%  3 of 4"), "one that is shown goes on");
+    }
+
+    #[test]
+    fn a_line_of_a_guest_cannot_drive_the_terminal() {
+        let line = LogLine { at: Timestamp::default(), attempt: 1, level: Level::Info, message: "\x1b[2J".to_owned() };
+        assert!(!screen::shown(&line).contains('\x1b'), "it is shown with its escape written out");
+    }
 }

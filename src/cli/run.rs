@@ -9,7 +9,7 @@ use serde_json::json;
 use super::follow::{self, How};
 use super::interrupt::OnInterrupt;
 use super::{Connect, Fault, flow, input, output, tree};
-use crate::client::{Client, Order, RunView};
+use crate::client::{Client, Error, Order, RunView};
 use crate::model::signature::parse_label;
 use crate::model::{Failure, FlowName, Kind, Version};
 use crate::protocol::note::printable;
@@ -29,7 +29,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     detach: bool,
 
-    /// Two runs with the same key are one run.
+    /// Two runs with the same key are one run; the key with another flow or input is refused.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -62,34 +62,39 @@ impl RunArgs {
         if self.flow == "-" && self.input.as_deref() == Some("-") {
             return Err(Fault::usage("the flow and its input cannot both come from stdin"));
         }
-        let file = if is_file(&self.flow) { Some(flow::read_checked(&self.flow)?) } else { None };
+        let file = if is_file(&self.flow) { Some(flow::read_text(&self.flow)?) } else { None };
         let given: Option<Bytes> = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
         let (_nats, client) = self.connect.client().await?;
-        let order = match file {
-            Some(document) => Order::new(document),
-            None => stored(&client, &self.flow).await?,
+        let (order, yaml) = match file {
+            Some((document, yaml)) => (Order::new(document), yaml),
+            None => (stored(&client, &self.flow).await?, None),
+        };
+        let refused = |error: Error| {
+            let Error::Unknown(unknown) = error else { return error.into() };
+            flow::unknown(&self.flow, yaml.as_deref(), &unknown)
         };
         let labels: BTreeMap<String, String> = self.labels.into_iter().collect();
         let order = Order { input: given, labels, idempotency_key: self.idempotency_key, ..order };
         if self.detach {
-            return output::line(client.start(order).await?.as_str());
+            return output::line(client.start(order).await.map_err(refused)?.as_str());
         }
         // Who listens before the start misses nothing.
         let run = client.run_id(&order);
         let notes = follow::notes(&client, &run, self.quiet).await?;
-        client.start_as(run.clone(), order).await?;
+        client.start_as(run.clone(), order).await.map_err(refused)?;
         let how = How { on_interrupt: self.on_interrupt, quiet: self.quiet, json: self.json };
         follow::follow(&client, &run, notes, how).await
     }
 }
 
 /// A path has a dot or a slash, which no name of a flow has; `NAME@1.2` has one behind its `@`.
-fn is_file(flow: &str) -> bool {
+pub(super) fn is_file(flow: &str) -> bool {
     let name = flow.split_once('@').map_or(flow, |(name, _)| name);
     flow == "-" || name.contains(['.', '/', '\\'])
 }
 
-async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
+/// The stored flow of NAME or NAME@VERSION, ready to be started.
+pub(super) async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
     let (name, version) = match flow.split_once('@') {
         Some((name, version)) => (name, Some(version.parse::<Version>()?)),
         None => (flow, None),

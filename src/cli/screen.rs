@@ -184,7 +184,7 @@ impl<'a> Awaited<'a> {
                 Choice::Detach => {
                     self.screen().clear();
                     let hint = format!("its result: `lovage result {id} --wait`; its end: `lovage cancel {id}`");
-                    return Err(Fault::platform(format!("detached: task {id} goes on")).hint(hint));
+                    return Err(Fault::detached(format!("detached: task {id} goes on")).hint(hint));
                 }
             }
         }

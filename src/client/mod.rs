@@ -78,7 +78,7 @@ use crate::model::{
     TaskRef, Tenant, Timestamp, Version, WebhookName,
 };
 use crate::protocol::Rejection;
-use crate::store::catalogue::{Catalogue, Unresolved};
+use crate::store::catalogue::{Catalogue, Unknown, Unpinned, Unresolved};
 use crate::store::marks::Marks;
 use crate::store::values::Missing;
 use crate::workflow::wire::RunState;
@@ -186,8 +186,11 @@ pub enum Error {
     /// What a run calls was not found; nothing was started.
     #[error(transparent)]
     Unresolved(Box<Unresolved>),
+    /// These are not there, which the run's document, or a flow that it starts, calls; nothing was started.
+    #[error("start: {}", listed(.0))]
+    Unknown(Vec<Unknown>),
     /// There is no run of this id: it was never started, or was removed after its retention.
-    #[error("find run {0}: there is none (ended runs are kept for a week)")]
+    #[error("find run {0}: there is none (ended runs are kept for a week, where their operator says nothing else)")]
     RunNotFound(RunId),
     /// The run has ended already.
     #[error("change run {run}: it has ended already, as {state}")]
@@ -219,7 +222,7 @@ pub enum Error {
         version: Version,
     },
     /// What was asked for cannot be done; nothing was changed.
-    #[error("do that: {0}")]
+    #[error("do what was asked: {0}")]
     Refused(String),
     /// The subscription that a run's end was awaited on has ended, as when the connection was closed.
     #[error("wait for run {0}: the connection was closed")]
@@ -253,6 +256,19 @@ pub enum Error {
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),
+}
+
+impl From<Unpinned> for Error {
+    fn from(unpinned: Unpinned) -> Self {
+        match unpinned {
+            Unpinned::Unknown(unknown) => Self::Unknown(unknown),
+            Unpinned::Failed(unresolved) => unresolved.into(),
+        }
+    }
+}
+
+fn listed(unknown: &[Unknown]) -> String {
+    unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<Unresolved> for Error {

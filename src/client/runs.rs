@@ -33,7 +33,7 @@ pub struct Order {
     pub stored: Option<(FlowName, Pin)>,
     /// What the root receives: JSON.
     pub input: Option<Bytes>,
-    /// For people and searches.
+    /// For people and searches, beside those at the root of the document.
     pub labels: BTreeMap<String, String>,
     /// Two orders with the same key are one run, as long as it is kept.
     pub idempotency_key: Option<String>,
@@ -98,7 +98,8 @@ impl Client {
     /// As [`start`](Self::start).
     pub async fn start_as(&self, run: RunId, order: Order) -> Result<RunId, Error> {
         let (input, pins) = self.check_order(&order).await?;
-        let Order { document, stored, labels, limits, idempotency_key, .. } = order;
+        let labels = labels(&order);
+        let Order { document, stored, limits, idempotency_key, .. } = order;
         let (name, pin) = match stored {
             Some((name, pin)) => (Some(name), Some(pin)),
             None => (document.name.clone(), None),
@@ -147,12 +148,11 @@ impl Client {
 
     /// Looks whether a run may be started, as [`start`](Self::start) does: its input as a datum, and what it calls, pinned.
     pub(super) async fn check_order(&self, order: &Order) -> Result<(Option<Datum>, Pins), Error> {
-        if order.labels.len() > LABELS_MAX {
+        if labels(order).len() > LABELS_MAX {
             return Err(Error::Refused(format!("a run takes up to {LABELS_MAX} labels")));
         }
         let input = check_input(&order.document, order.input.as_ref())?;
-        let (tasks, flows) = (flow::tasks(&order.document), flow::flows(&order.document));
-        Ok((input, self.catalogue.pins(&self.tenant, tasks, flows).await?))
+        Ok((input, self.catalogue.pins_of(&self.tenant, flow::uses(&order.document)).await?))
     }
 
     /// A new id of a run: a ULID in lower case, which sorts by time.
@@ -283,6 +283,13 @@ fn read(message: &Message) -> Result<RunRecord, Error> {
     let event = wire::decode(&name, &message.headers, &message.payload).map_err(unreadable)?;
     let bytes = u64::try_from(message.payload.len().saturating_add(message.subject.len())).unwrap_or(u64::MAX);
     Ok(RunRecord { name, record: Record { sequence: message.sequence, time: message.time, bytes, event } })
+}
+
+/// The labels of a run: those that its document has at its root, and its order's, which win.
+fn labels(order: &Order) -> BTreeMap<String, String> {
+    let mut labels = order.document.flow.options.labels.clone();
+    labels.extend(order.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    labels
 }
 
 /// Whether two inputs are one, however they are spaced.

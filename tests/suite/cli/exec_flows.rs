@@ -97,7 +97,10 @@ fn a_flow_starts_other_flows() {
     let twice = folder.write("twice.yaml", "chain: [{task: canvas/add, args: [1]}, {task: canvas/add, args: [1]}]");
     let flow = format!("twice={}", twice.display());
     assert_eq!(folder.exec(&["[1, 2]", "--flow", &flow]).output(), "[3,4]");
-    folder.exec(&["[1, 2]"]).fails(2, &["starts the flow twice, which is not there", "--flow twice=FILE.yaml"]);
+    folder.exec(&["[1, 2]"]).fails(
+        2,
+        &["error: at /map (1:7): the flow starts the flow twice, which is not there", "--flow twice=FILE.yaml"],
+    );
 }
 
 #[test]
