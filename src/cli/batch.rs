@@ -139,7 +139,7 @@ pub(super) async fn send(
     let defaults = Defaults {
         task,
         options: Options { debounce: how.debounce.debounce()?, ..how.options.options()? },
-        expires: how.options.expires,
+        wanted: how.options.wanted(),
         queue: Some(how.options.queue.clone()),
         priority: Some(how.options.priority),
         delay: how.delay,

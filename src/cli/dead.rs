@@ -10,6 +10,7 @@ use super::run::label;
 use super::runs::since;
 use super::{Connect, Fault, input, output};
 use crate::client::{Client, Edit, LETTERS_SHOWN_DEFAULT, LetterFilter};
+use crate::model::lifecycle::Tried;
 use crate::model::{Kind, ModuleName, Queue, TaskId, TaskName, Value};
 use crate::protocol::dead::Letter;
 use crate::protocol::note::printable;
@@ -237,7 +238,7 @@ fn summary(letter: &Letter) -> Json {
     let labels = message.as_ref().ok().map(|message| &message.signature.options.labels);
     json!({
         "id": id, "task": task(letter), "queue": queue, "priority": priority.number(), "died": died.to_string(),
-        "attempts": usage.attempt, "host": usage.host, "failure": failure, "labels": labels,
+        "attempts": usage.attempt, "host": usage.host, "failure": failure, "tried": usage.tried, "labels": labels,
     })
 }
 
@@ -271,6 +272,9 @@ impl Show {
         let Letter { id, queue, died, failure, usage, .. } = &letter;
         let host = usage.host.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
         output::line(&format!("{id}: {} in queue {queue}", task(&letter)))?;
+        for Tried { attempt, host, at, kind, message } in &usage.tried {
+            output::line(&format!("tried {at}, attempt {attempt} on {host}: {kind}: {}", printable(message)))?;
+        }
         output::line(&format!("died {died}, attempt {}{host}", usage.attempt))?;
         output::line(&format!("failure {}", printable(&failure.to_string())))?;
         if let Some(detail) = &failure.detail {

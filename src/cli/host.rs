@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::ceiling::Ceiling;
+use super::sandbox::Cache;
 use super::{Connect, Fault, keys, sandbox, status};
 use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
@@ -79,13 +80,11 @@ pub(super) struct Serve {
     #[arg(long, value_name = "FILE")]
     secrets_key: Option<PathBuf>,
 
-    /// The most time that a guest which asks whether it is cancelled may take to end tidily.
-    #[arg(long, default_value = "5s", value_parser = parse_duration)]
-    cancel_grace: Duration,
+    #[command(flatten)]
+    ceiling: Ceiling,
 
-    /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
-    #[arg(long, env = "LOVAGE_CACHE", value_name = "DIR", value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    cache: Option<PathBuf>,
+    #[command(flatten)]
+    cache: Cache,
 
     /// Certificates (PEM) of authorities that guests' requests over TLS trust, besides those of the web.
     #[arg(long, value_name = "FILE")]
@@ -156,7 +155,7 @@ impl Serve {
         if let Some(key) = &secrets_key {
             secrets::publish_key(&nats.broker(), key).await?;
         }
-        let sandbox = sandbox::open_trusting(slots, self.cache.clone(), self.http_authorities.clone())?;
+        let sandbox = sandbox::open_trusting(slots, &self.cache, self.http_authorities.clone())?;
         let mut config = host::Config::new(tenant.clone(), host_id(place)?, slots);
         config.queues.clone_from(&self.queues);
         config.labels = self.labels.iter().cloned().collect();
@@ -164,7 +163,7 @@ impl Serve {
         config.drain = self.drain;
         config.allow = allow;
         config.secrets_key = secrets_key;
-        config.ceiling.cancel_grace = self.cancel_grace;
+        config.ceiling = self.ceiling.limits();
         config.name = machine();
         info!(host = %config.id, labels = ?self.labels, "a host begins");
         Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)

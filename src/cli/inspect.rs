@@ -71,7 +71,7 @@ impl InspectArgs {
         // A cache of its own, so that it is compiled whatever was compiled before: that is what is measured.
         let cache =
             tempfile::tempdir().map_err(|error| Fault::platform(format!("failed to make a folder: {error}")))?;
-        let sandbox = own::open(1, Some(cache.path().to_owned()))?;
+        let sandbox = own::open(1, &own::Cache::from(cache.path().to_owned()))?;
         let examined = examine_in(&sandbox, "inspected".parse()?, None, &self.file, manifest).await?;
         let run = match input {
             Some(input) => Some(self.run_once(&sandbox, &examined, input).await?),
@@ -172,7 +172,7 @@ fn print_text(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
 
 /// What a compilation took, for people.
 pub(super) fn compiled(compilation: &Compilation) -> String {
-    let Compilation { duration_ms, memory_peak_bytes, artifact_bytes } = compilation;
+    let Compilation { duration_ms, memory_peak_bytes, artifact_bytes, .. } = compilation;
     let memory = memory_peak_bytes.map(|bytes| format!(", {} of memory", output::size(bytes))).unwrap_or_default();
     format!("in {duration_ms} ms{memory}, to {} of machine code", output::size(*artifact_bytes))
 }

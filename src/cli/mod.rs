@@ -7,6 +7,7 @@
 mod bar;
 mod batch;
 mod blob;
+mod ceiling;
 mod connect;
 mod coordinator;
 mod dead;

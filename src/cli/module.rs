@@ -53,6 +53,9 @@ pub(super) struct Push {
     #[command(flatten)]
     added: Added,
 
+    #[command(flatten)]
+    cache: own::Cache,
+
     /// Print the record as JSON.
     #[arg(long)]
     json: bool,
@@ -121,8 +124,9 @@ pub(super) async fn examine(
     version: Option<Version>,
     file: &Path,
     manifest: Option<Manifest>,
+    cache: &own::Cache,
 ) -> Result<Examined, Fault> {
-    examine_in(&own::open(1, None)?, name, version, file, manifest).await
+    examine_in(&own::open(1, cache)?, name, version, file, manifest).await
 }
 
 /// The same, in a sandbox that goes on.
@@ -272,7 +276,7 @@ impl Push {
         let manifest = self.added.manifest()?;
         let NameAt { name, version } = self.name;
         // The upload is checked before the broker is asked for, so that a bad file is told from a broker that is away.
-        let examined = examine(name, version, &self.file, manifest).await?;
+        let examined = examine(name, version, &self.file, manifest, &self.cache).await?;
         let (_nats, client) = self.connect.client().await?;
         let imports = examined.imports;
         let record = client.push(examined.upload).await?;

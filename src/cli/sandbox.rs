@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
+
 use super::{Fault, user_dir};
 use crate::broker::memory::Memory;
 use crate::broker::{Clock as _, Settings, SystemClock};
@@ -10,22 +13,43 @@ use crate::host;
 use crate::model::Tenant;
 use crate::sandbox::{Compiler, Config, Resources, Sandbox};
 
-/// A sandbox with `slots` slots; its artifacts are in `cache`, else in the user's cache folder.
-pub(super) fn open(slots: usize, cache: Option<PathBuf>) -> Result<Sandbox, Fault> {
+/// Where compiled modules are kept. One folder for `module push` and a host of the same machine compiles once.
+#[derive(Args, Clone, Default)]
+pub(super) struct Cache {
+    /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
+    #[arg(
+        long = "cache",
+        env = "LOVAGE_CACHE",
+        value_name = "DIR",
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    dir: Option<PathBuf>,
+}
+
+impl From<PathBuf> for Cache {
+    fn from(dir: PathBuf) -> Self {
+        Self { dir: Some(dir) }
+    }
+}
+
+impl Cache {
+    fn dir(&self) -> PathBuf {
+        let named = self.dir.clone().filter(|dir| !dir.as_os_str().is_empty());
+        named.unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache"))
+    }
+}
+
+/// A sandbox with `slots` slots; its artifacts are in `cache`.
+pub(super) fn open(slots: usize, cache: &Cache) -> Result<Sandbox, Fault> {
     open_trusting(slots, cache, None)
 }
 
 /// The same, with a file of authorities that guests' requests trust besides those of the web.
-pub(super) fn open_trusting(
-    slots: usize,
-    cache: Option<PathBuf>,
-    authorities: Option<PathBuf>,
-) -> Result<Sandbox, Fault> {
+pub(super) fn open_trusting(slots: usize, cache: &Cache, authorities: Option<PathBuf>) -> Result<Sandbox, Fault> {
     let program =
         std::env::current_exe().map_err(|error| Fault::platform(format!("failed to find this program: {error}")))?;
-    let cache = cache.filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| user_dir("XDG_CACHE_HOME", ".cache"));
     let slots = u32::try_from(slots).map_err(|_| Fault::usage("--concurrency is too large"))?;
-    let mut config = Config::new(slots, cores(), cache, Compiler::new(program));
+    let mut config = Config::new(slots, cores(), cache.dir(), Compiler::new(program));
     config.http.authorities = authorities;
     Ok(Sandbox::new(config)?)
 }

@@ -10,6 +10,7 @@ use super::{Connect, Fault, Listing, input, output};
 use crate::client::{Client, Draft};
 use crate::model::schedule::calendar::{ZONE_DEFAULT, local, parse_time, zone};
 use crate::model::schedule::{CATCH_UP_DEFAULT, Calendar, Cause, Course, Overlap, Rules, Slot, Stage, When};
+use crate::model::signature::{Options, Wanted};
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{FlowName, ScheduleName, Signature, TaskRef, Timestamp, Version};
 use crate::protocol::schedule::{Call, Schedule as Record, What};
@@ -251,16 +252,16 @@ impl Create {
                 return Err(Fault::usage("the input of a schedule is text"));
             }
             let signature = Signature { options, ..Signature::new(task.clone(), input) };
-            let (expires, queue) = (self.options.expires, self.options.queue.clone());
-            return Ok(What::Task(Box::new(Call { signature, expires, queue, priority: self.options.priority })));
+            let (wanted, queue) = (self.options.wanted(), self.options.queue.clone());
+            return Ok(What::Task(Box::new(Call { signature, wanted, queue, priority: self.options.priority })));
         }
         let flow = self.flow.as_deref().unwrap_or_default();
         let (name, version) = match flow.split_once('@') {
             Some((name, version)) => (name.parse::<FlowName>()?, Some(version.parse::<Version>()?)),
             None => (flow.parse::<FlowName>()?, None),
         };
-        let own = crate::model::signature::Options { labels: options.labels.clone(), ..Default::default() };
-        if options != own || self.options.expires.is_some() {
+        let own = Options { labels: options.labels.clone(), ..Default::default() };
+        if options != own || self.options.wanted() != Wanted::default() {
             return Err(Fault::usage("--retry, --fuel, --memory and the like are of tasks: a flow names its own"));
         }
         Ok(What::Flow { name, version, input: given, labels: options.labels })

@@ -12,8 +12,8 @@ use crate::model::limit::Limit;
 use crate::model::limits::{FuelWish, Wish};
 use crate::model::once;
 use crate::model::schedule::calendar::{ZONE_DEFAULT, parse_time};
-use crate::model::signature::{LABELS_MAX, Options, parse_label};
-use crate::model::time::parse_duration;
+use crate::model::signature::{LABELS_MAX, Options, Wanted, parse_label};
+use crate::model::time::{parse_duration, parse_span};
 use crate::model::{Policy, Queue, Signature, TaskRef, Timestamp};
 use crate::protocol::subject::{PRIORITY_DEFAULT, Priority};
 
@@ -87,7 +87,7 @@ pub(super) struct TaskOptions {
     memory: Option<u64>,
 
     /// Wall-clock bound of one attempt, as in 90s.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
     attempt_timeout: Option<Duration>,
 
     /// How long a guest that asks whether it is cancelled may go on after that; at most what its host allows.
@@ -95,8 +95,12 @@ pub(super) struct TaskOptions {
     cancel_grace: Option<Duration>,
 
     /// Do not run if no host takes it up within this time.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(super) expires: Option<Duration>,
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    expires: Option<Duration>,
+
+    /// Wall-clock bound of the whole task, its waiting and all its attempts included, from when it is due.
+    #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+    timeout: Option<Duration>,
 
     /// The same for every attempt; guests hand it to services that they call. A second `send` or `call` with the key is the
     /// first one, for a day or --idempotency-window.
@@ -136,11 +140,9 @@ impl How {
         let mut signature = Signature::new(task, input::read(input)?);
         signature.options = self.options.options()?;
         signature.options.debounce = self.debounce.debounce()?;
-        signature.options.expires = self.options.expires.map(|expires| now.after(expires));
-        Ok((
-            signature,
-            Place { queue: self.options.queue.clone(), priority: self.options.priority, due: self.due(now)? },
-        ))
+        let due = self.due(now)?;
+        self.options.wanted().stamp(&mut signature.options, now, due);
+        Ok((signature, Place { queue: self.options.queue.clone(), priority: self.options.priority, due }))
     }
 
     /// The idempotency key and its window, where there is one.
@@ -164,6 +166,11 @@ impl How {
 }
 
 impl TaskOptions {
+    /// How long the task is wanted.
+    pub(super) const fn wanted(&self) -> Wanted {
+        Wanted { expires: self.expires, timeout: self.timeout }
+    }
+
     /// All of them but those that are counted from a submit.
     pub(super) fn options(&self) -> Result<Options, Fault> {
         if self.labels.len() > LABELS_MAX || self.requires.len() > LABELS_MAX {
@@ -185,6 +192,7 @@ impl TaskOptions {
                 cancel_grace_ms: self.cancel_grace.map(millis),
             },
             expires: None,
+            timeout_at: None,
             idempotency_key: self.idempotency_key.clone(),
             limit_key: self.limit_key.clone(),
             fleet,
@@ -231,11 +239,12 @@ mod tests {
 
     #[test]
     fn every_option_reaches_the_signature() {
-        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --cancel-grace 3s --expires 2s \
+        let args = "m@1/t 7 --queue q --retry 4 --fuel off --memory 9 --attempt-timeout 1m --cancel-grace 3s --expires 2s --timeout 5s \
                     --idempotency-key k --label a=1 --label b=2 --priority 9 --require gpu=yes";
         let submit = parse(&args.split(' ').filter(|arg| !arg.is_empty()).collect::<Vec<_>>()).unwrap();
         let (signature, place) = submit.signature(Timestamp::from_millis(1_000)).unwrap();
-        let Options { retry, limits, expires, idempotency_key, labels, requires, .. } = signature.options;
+        let Options { retry, limits, expires, timeout_at, idempotency_key, labels, requires, .. } = signature.options;
+        assert_eq!(timeout_at, Some(Timestamp::from_millis(6_000)));
         assert_eq!((place.queue.as_str(), place.priority.number(), retry.attempts), ("q", 9, 4));
         assert_eq!(requires["gpu"], "yes");
         assert_eq!(limits.fuel, Some(FuelWish::Off(Off::Off)));
@@ -257,6 +266,11 @@ mod tests {
             (&["m/t", "--memory", "1GB"], "--memory <BYTES>"),
             (&["m/t", "--attempt-timeout", "90"], "100ms, 5s"),
             (&["m/t", "--expires", "tomorrow"], "100ms, 5s"),
+            (&["m/t", "--timeout", "-5s"], "unexpected argument"),
+            (&["m/t", "--timeout", "400d"], "of a year at most"),
+            (&["m/t", "--timeout", "0s"], "more than no time"),
+            (&["m/t", "--attempt-timeout", "0s"], "more than no time"),
+            (&["m/t", "--expires", "0ms"], "more than no time"),
             (&["m/t", "--label", "region"], "key=value"),
             (&["m/t", "--require", "gpu"], "key=value"),
             (&["m/t", "--priority", "10"], "a number from 0 to 9, 9 first"),

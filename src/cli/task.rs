@@ -164,11 +164,11 @@ impl ResultArgs {
         let (state, id) = (snapshot.state, &self.id);
         match snapshot.record {
             Some(Record::Settled(settled)) => print(&client, id.as_str(), settled, self.json).await,
-            Some(Record::Retrying { next, due, failure }) if self.json => {
+            Some(Record::Retrying { next, due, failure, tried }) if self.json => {
                 let next = json!({"attempt": next, "due": due.to_string()});
-                output::json(
-                    &json!({"id": id, "state": state, "next": next, "failure": failure, "host": snapshot.host}),
-                )
+                output::json(&json!({
+                    "id": id, "state": state, "next": next, "failure": failure, "tried": tried, "host": snapshot.host,
+                }))
             }
             _ if self.json => {
                 let mut whole = json!({"id": id, "state": state, "host": snapshot.host});

@@ -141,7 +141,7 @@ impl Client {
                 input.len()
             )));
         }
-        if let Some((delay, expires)) = entry.delay.zip(entry.expires)
+        if let Some((delay, expires)) = entry.delay.zip(entry.wanted.expires)
             && expires <= delay
         {
             return Err(Ok(format!("it would have expired when it is due, at {}", now.after(delay))));
@@ -225,13 +225,13 @@ impl Client {
     }
 
     async fn send_one(&self, batch: &Batch, place: usize, again: bool) -> Result<(), Error> {
-        let Entry { mut signature, expires, queue, priority, delay, due } =
+        let Entry { mut signature, wanted, queue, priority, delay, due } =
             batch.entry(place).map_err(|problem| Error::Refused(format!("the batch has changed: {problem}")))?;
         signature.task.version = batch.versions.get(&signature.task).cloned().or(signature.task.version);
         signature.options.labels.insert(BATCH_LABEL.to_owned(), batch.id.to_string());
         let now = self.broker.clock.now();
-        signature.options.expires = expires.map(|expires| now.after(expires));
         let place_in_queue = Place { queue, priority, due: delay.map(|delay| now.after(delay)).or(due) };
+        wanted.stamp(&mut signature.options, now, place_in_queue.due);
         let id = task_id(&task_of(&self.tenant, &batch.id, place as u64));
         insist(|| async {
             let message = self.message(&id, signature.clone(), &place_in_queue, again).await?;

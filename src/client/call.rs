@@ -153,7 +153,7 @@ impl Client {
                         return Ok(settled);
                     }
                 }
-                Record::Retrying { next, due, failure } if next > told => {
+                Record::Retrying { next, due, failure, .. } if next > told => {
                     told = next;
                     watch(Watch::Retrying { next, due, failure });
                 }

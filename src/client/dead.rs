@@ -117,8 +117,8 @@ impl Client {
         if edit.latest {
             signature.task.version = None;
         }
-        // That time is over.
-        signature.options.expires = None;
+        // Those times are over.
+        (signature.options.expires, signature.options.timeout_at) = (None, None);
         let labels = &mut signature.options.labels;
         if labels.len() < LABELS_MAX || labels.contains_key(REPLAY_LABEL) {
             labels.insert(REPLAY_LABEL.to_owned(), letter.id.to_string());

@@ -275,8 +275,8 @@ impl Client {
         let own = own.map(|(key, value)| (key.to_owned(), value));
         match &schedule.what {
             What::Task(call) => {
-                let Call { mut signature, expires, queue, priority } = call.as_ref().clone();
-                signature.options.expires = expires.map(|expires| self.broker.clock.now().after(expires));
+                let Call { mut signature, wanted, queue, priority } = call.as_ref().clone();
+                wanted.stamp(&mut signature.options, self.broker.clock.now(), None);
                 signature.options.labels.extend(own);
                 let id = task_id(&id);
                 // It may have been submitted before by one who could not say so, and may have ended since.

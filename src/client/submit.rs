@@ -205,8 +205,9 @@ impl Client {
         if wait > DURATION_MAX {
             return Err(Error::Refused(format!("it would be due at {due}, in more than a year")));
         }
-        if signature.options.expires.is_some_and(|expires| expires <= due) {
-            return Err(Error::Refused(format!("it would have expired when it is due, at {due}")));
+        let over = [(signature.options.expires, "have expired"), (signature.options.timeout_at, "be out of time")];
+        if let Some((_, what)) = over.iter().find(|(end, _)| end.is_some_and(|end| end <= due)) {
+            return Err(Error::Refused(format!("it would {what} when it is due, at {due}")));
         }
         if matches!(signature.input, Value::Stored { .. }) && wait > LARGE_WAIT_MAX {
             return Err(Error::Refused(

@@ -16,7 +16,9 @@ use super::running::Work;
 use super::{Shared, notes};
 use crate::broker::patience::Patience;
 use crate::broker::{Delivery, Lease};
-use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Usage, Verdict};
+use crate::model::lifecycle::{self, About, Commit, End, Record, Seen, Settled, Standing, Tried, Usage, Verdict};
+use crate::model::limits::Wish;
+use crate::model::signature::Options;
 use crate::model::{Failure, Kind, Limits, Mark, ModuleRecord, Outcome, Signature, TaskId, TaskKey, Timestamp};
 use crate::protocol::note::Running;
 use crate::protocol::subject::{TaskSubject, task_anywhere};
@@ -165,12 +167,14 @@ impl Attempt<'_> {
             handed_back: 0,
             recheck: message.recheck,
             expires: message.signature.options.expires,
+            timeout_at: message.signature.options.timeout_at,
         };
         if seen.needs_hand_backs() {
             seen.handed_back = self.handed_back().await;
         }
         let record = if seen.needs_record() { self.record(id).await } else { None };
         let expected = record.as_ref().map_or(0, |stored| stored.sequence);
+        let tried = record.as_ref().map(|stored| stored.record.tried()).unwrap_or_default();
         let now = self.shared.broker.clock.now();
         let limits = self.limits(&message.signature.options.fleet);
         let verdict = lifecycle::on_delivery(&seen, record.as_ref().map(|stored| &stored.record), now);
@@ -179,7 +183,7 @@ impl Attempt<'_> {
                 if let Start::Parked(lines) = self.start(&limits, Delivered { headers, payload }).await {
                     return Close::Lines(lines);
                 }
-                self.run(id, &message, expected).await;
+                self.run(id, &message, expected, tried).await;
             }
             Verdict::Drop => {
                 debug!("dropped a delivery of a task that has ended");
@@ -191,7 +195,7 @@ impl Attempt<'_> {
             Verdict::Reschedule { next, due } => self.schedule(&message, next, due).await,
             Verdict::Settle(end) => {
                 let about = Some(Box::new(self.about(&message)));
-                let usage = Usage { about, ..self.no_usage(seen.attempt) };
+                let usage = Usage { about, tried: tried.to_vec(), ..self.no_usage(seen.attempt) };
                 self.end(id, (usage, expected), end, (headers, payload)).await;
             }
         }
@@ -209,14 +213,14 @@ impl Attempt<'_> {
         Patience::default().insist("read the record", read).await.unwrap_or_default()
     }
 
-    async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64) {
+    async fn run(&self, id: &TaskId, message: &TaskMessage, expected: u64, tried: &[Tried]) {
         let cancel = sandbox::Cancel::default();
         let entry = self.shared.running.enter(self.subject, self.work(message), cancel.clone());
-        let Ran { outcome, usage, .. } = self.invoke(message, &cancel).await;
+        let Ran { outcome, mut usage, .. } = self.invoke(message, &cancel).await;
+        usage.tried = tried.to_vec();
         drop(entry);
-        let policy = &message.signature.options.retry;
         let now = self.shared.broker.clock.now();
-        let record = match lifecycle::on_outcome(outcome, policy, id, message.attempt, now) {
+        let record = match lifecycle::on_outcome(outcome, &message.signature.options, id, message.attempt, now) {
             Commit::Succeed(output) => {
                 let value = values::keep(&self.shared.broker, &self.subject.tenant, output).await;
                 Record::Settled(Settled { end: End::Succeeded(value), usage })
@@ -224,7 +228,8 @@ impl Attempt<'_> {
             Commit::Settle(end) => Record::Settled(Settled { end, usage }),
             Commit::Retry { next, due, failure } => {
                 info!(%failure, next, %due, "the attempt failed and is tried again");
-                Record::Retrying { next, due, failure }
+                let tried = Tried::and(tried, &self.shared.config.id, now, &failure);
+                Record::Retrying { next, due, failure, tried }
             }
         };
         // A lease that was extended in time is still ours; only after a stall longer than a lease may another host have been
@@ -401,6 +406,15 @@ impl Attempt<'_> {
         }
     }
 
+    /// What the attempt may take: it ends when its task must have ended.
+    fn invocation_limits(&self, own: &Wish, options: &Options) -> Limits {
+        let mut limits = Limits::default().with(own).with(&options.limits).within(&self.shared.config.ceiling);
+        if let (Some(end), TaskKey::Single(_)) = (options.timeout_at, &self.subject.key) {
+            limits.attempt_timeout = limits.attempt_timeout.min(end.since(self.shared.broker.clock.now()));
+        }
+        limits
+    }
+
     fn invocation(
         &self,
         message: &TaskMessage,
@@ -426,10 +440,7 @@ impl Attempt<'_> {
                 labels: options.labels.iter().map(|(key, value)| (key.clone(), value.clone())).collect(),
             },
             input,
-            limits: Limits::default()
-                .with(&module.manifest.limits)
-                .with(&options.limits)
-                .within(&self.shared.config.ceiling),
+            limits: self.invocation_limits(&module.manifest.limits, options),
             manifest: Arc::clone(&module.manifest),
             reach: sandbox::Reach {
                 granted: Arc::clone(&module.granted),

@@ -16,7 +16,8 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::{Failure, HostId, Kind, Outcome, Policy, Queue, TaskId, TaskRef, Timestamp, Value};
+use super::signature::Options;
+use super::{Failure, HostId, Kind, Outcome, Queue, TaskId, TaskRef, Timestamp, Value};
 
 /// Deliveries of one attempt that were lost before the task ends as `host_lost`: a task that kills four hosts will kill the
 /// fifth. Those that a host handed back when it was stopped do not count.
@@ -78,6 +79,8 @@ pub enum Record {
         due: Timestamp,
         /// What the last attempt failed with.
         failure: Failure,
+        /// The attempts so far, the last one included.
+        tried: Vec<Tried>,
     },
     /// The task has ended.
     Settled(Settled),
@@ -103,6 +106,17 @@ pub enum End {
     Cancelled,
     /// Nobody took it up in time.
     Expired,
+}
+
+impl Record {
+    /// The attempts that failed before whatever the record says now.
+    #[must_use]
+    pub fn tried(&self) -> &[Tried] {
+        match self {
+            Self::Retrying { tried, .. } => tried,
+            Self::Settled(settled) => &settled.usage.tried,
+        }
+    }
 }
 
 impl End {
@@ -161,6 +175,43 @@ pub struct Usage {
     /// What was called; records of older hosts do not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub about: Option<Box<About>>,
+    /// The attempts before it, the oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
+}
+
+/// Attempts that failed before the last one, of which a record tells: the newest ones.
+pub const TRIED_MAX: usize = 10;
+
+/// The longest message of an attempt that failed before the last one, in characters.
+const TRIED_CHARS_MAX: usize = 200;
+
+/// An attempt that failed and was followed by another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tried {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// The host that ran it.
+    pub host: HostId,
+    /// When it failed.
+    #[serde(with = "super::time::stamped")]
+    pub at: Timestamp,
+    /// The kind of its failure.
+    pub kind: Kind,
+    /// The beginning of its message.
+    pub message: String,
+}
+
+impl Tried {
+    /// The attempts of `earlier`, and the one that failed now.
+    #[must_use]
+    pub fn and(earlier: &[Self], host: &HostId, at: Timestamp, failure: &Failure) -> Vec<Self> {
+        let message = failure.message.chars().take(TRIED_CHARS_MAX).collect();
+        let attempt = failure.attempt.unwrap_or_default();
+        let now = Self { attempt, host: host.clone(), at, kind: failure.kind, message };
+        let left_out = earlier.len().saturating_add(1).saturating_sub(TRIED_MAX);
+        earlier.iter().skip(left_out).cloned().chain([now]).collect()
+    }
 }
 
 /// What a host knows of a delivery from its message alone.
@@ -174,8 +225,10 @@ pub struct Seen {
     pub handed_back: u64,
     /// Whether the message is not a first submit.
     pub recheck: bool,
-    /// Until when the task is wanted.
+    /// Until when the task may be taken up.
     pub expires: Option<Timestamp>,
+    /// When the task must have ended.
+    pub timeout_at: Option<Timestamp>,
 }
 
 impl Seen {
@@ -255,7 +308,23 @@ pub fn on_delivery(seen: &Seen, record: Option<&Record>, now: Timestamp) -> Verd
             Verdict::Settle(End::Failed(failure))
         }
         Standing::Current if seen.expires.is_some_and(|expires| expires < now) => Verdict::Settle(End::Expired),
+        Standing::Current if is_over(seen.timeout_at, now) => Verdict::Settle(End::Failed(overdue(record))),
         Standing::Current => Verdict::Run,
+    }
+}
+
+fn is_over(timeout_at: Option<Timestamp>, now: Timestamp) -> bool {
+    timeout_at.is_some_and(|end| end <= now)
+}
+
+/// The failure of a task whose time was over before its next attempt; it says what the last one failed with.
+fn overdue(record: Option<&Record>) -> Failure {
+    match record {
+        Some(Record::Retrying { failure, .. }) => {
+            let message = format!("the task's time was over before its next attempt, the last failed with {failure}");
+            Failure { attempt: failure.attempt, ..Failure::new(Kind::Timeout, message) }
+        }
+        Some(Record::Settled(_)) | None => Failure::new(Kind::Timeout, "the task's time was over before it ran"),
     }
 }
 
@@ -277,9 +346,10 @@ pub enum Commit {
     },
 }
 
-/// What to commit when attempt number `attempt` of a task ended with `outcome`.
+/// What to commit when attempt number `attempt` of a task ended with `outcome`. No attempt follows that would be due when the
+/// task must have ended.
 #[must_use]
-pub fn on_outcome(outcome: Outcome, policy: &Policy, id: &TaskId, attempt: u32, now: Timestamp) -> Commit {
+pub fn on_outcome(outcome: Outcome, options: &Options, id: &TaskId, attempt: u32, now: Timestamp) -> Commit {
     let mut failure = match outcome {
         Outcome::Output(output) => return Commit::Succeed(output),
         Outcome::Replace(_) => Failure::new(Kind::BadFlow, "a flow was handed back, which only a task of a run may do"),
@@ -289,8 +359,14 @@ pub fn on_outcome(outcome: Outcome, policy: &Policy, id: &TaskId, attempt: u32, 
     if failure.kind == Kind::Cancelled {
         return Commit::Settle(End::Cancelled);
     }
-    match policy.wait_after(&failure, id.as_str(), attempt) {
-        Some(wait) => Commit::Retry { next: attempt.saturating_add(1), due: now.after(wait), failure },
+    if failure.kind == Kind::Deadline && is_over(options.timeout_at, now) {
+        let message = format!("attempt {attempt} still ran when the task's time was over");
+        let failure = Failure { attempt: Some(attempt), ..Failure::new(Kind::Timeout, message) };
+        return Commit::Settle(End::Failed(failure));
+    }
+    let due = options.retry.wait_after(&failure, id.as_str(), attempt).map(|wait| now.after(wait));
+    match due.filter(|due| !is_over(options.timeout_at, *due)) {
+        Some(due) => Commit::Retry { next: attempt.saturating_add(1), due, failure },
         None => Commit::Settle(End::Failed(failure)),
     }
 }
@@ -298,15 +374,25 @@ pub fn on_outcome(outcome: Outcome, policy: &Policy, id: &TaskId, attempt: u32, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Policy;
 
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     fn seen(attempt: u32, delivery: u64) -> Seen {
-        Seen { attempt, delivery, handed_back: 0, recheck: attempt > 1, expires: None }
+        Seen { attempt, delivery, handed_back: 0, recheck: attempt > 1, expires: None, timeout_at: None }
     }
 
     fn retrying(next: u32) -> Record {
-        Record::Retrying { next, due: Timestamp::from_millis(5_000), failure: Failure::new(Kind::Returned, "no") }
+        Record::Retrying {
+            next,
+            due: Timestamp::from_millis(5_000),
+            failure: Failure::new(Kind::Returned, "no"),
+            tried: Vec::new(),
+        }
+    }
+
+    fn three_attempts() -> Options {
+        Options { retry: Policy { attempts: 3, jitter: false, ..Policy::default() }, ..Options::default() }
     }
 
     fn settled() -> Record {
@@ -369,9 +455,9 @@ mod tests {
 
     #[test]
     fn attempts_are_counted_exactly_and_end() {
-        let (id, policy) = ("t".parse().unwrap(), Policy { attempts: 3, jitter: false, ..Policy::default() });
+        let (id, options) = ("t".parse().unwrap(), three_attempts());
         let fail =
-            |attempt| on_outcome(Outcome::Failed(Failure::new(Kind::Returned, "no")), &policy, &id, attempt, NOW);
+            |attempt| on_outcome(Outcome::Failed(Failure::new(Kind::Returned, "no")), &options, &id, attempt, NOW);
         let Commit::Retry { next: 2, due, .. } = fail(1) else { panic!("a second attempt follows") };
         assert_eq!(due, NOW.after(std::time::Duration::from_secs(1)));
         assert!(matches!(fail(2), Commit::Retry { next: 3, .. }));
@@ -380,8 +466,68 @@ mod tests {
     }
 
     #[test]
+    fn a_task_whose_time_is_over_fails_with_what_is_known() {
+        let over = Seen { timeout_at: Some(NOW), ..seen(1, 1) };
+        let message = |record: Option<Record>, seen: &Seen| {
+            let verdict = on_delivery(seen, record.as_ref(), NOW);
+            let Verdict::Settle(End::Failed(failure)) = verdict else { panic!("{verdict:?}") };
+            assert_eq!(failure.kind, Kind::Timeout);
+            (failure.message, failure.attempt)
+        };
+        assert_eq!(message(None, &over), ("the task's time was over before it ran".to_owned(), None));
+        let mut failure = Failure::new(Kind::Returned, "no");
+        failure.attempt = Some(1);
+        let second = Seen { timeout_at: Some(NOW), ..seen(2, 1) };
+        let record = Record::Retrying { next: 2, due: NOW, failure, tried: Vec::new() };
+        let told = "the task's time was over before its next attempt, the last failed with returned: no";
+        assert_eq!(message(Some(record), &second), (told.to_owned(), Some(1)));
+        assert_eq!(on_delivery(&over, Some(&settled()), NOW), Verdict::Drop);
+        let in_time = Seen { timeout_at: Some(Timestamp::from_millis(1_001)), ..seen(1, 1) };
+        assert_eq!(on_delivery(&in_time, None, NOW), Verdict::Run);
+        // Nobody took it up in time, and its time is over: the first says more.
+        let both = Seen { expires: Some(Timestamp::default()), ..over };
+        assert_eq!(on_delivery(&both, None, NOW), Verdict::Settle(End::Expired));
+    }
+
+    #[test]
+    fn no_attempt_follows_when_the_task_must_have_ended() {
+        let id = "t".parse().unwrap();
+        let end = |kind, timeout_at: i64| {
+            let options = Options { timeout_at: Some(Timestamp::from_millis(timeout_at)), ..three_attempts() };
+            on_outcome(Outcome::Failed(Failure::new(kind, "no")), &options, &id, 1, NOW)
+        };
+        // The second attempt is due a second after the first.
+        assert!(matches!(end(Kind::Returned, 2_001), Commit::Retry { next: 2, .. }));
+        assert!(matches!(end(Kind::Deadline, 2_001), Commit::Retry { next: 2, .. }));
+        for (kind, timeout_at, told) in [
+            (Kind::Returned, 2_000, Kind::Returned),
+            (Kind::Deadline, 2_000, Kind::Deadline),
+            (Kind::Returned, 1_000, Kind::Returned),
+            (Kind::Deadline, 1_000, Kind::Timeout),
+        ] {
+            let Commit::Settle(End::Failed(failure)) = end(kind, timeout_at) else { panic!("it was the last") };
+            assert_eq!((failure.kind, failure.attempt), (told, Some(1)), "{kind} {timeout_at}");
+        }
+    }
+
+    #[test]
+    fn the_newest_attempts_are_told_briefly() {
+        let host = "h1".parse().unwrap();
+        let failed = |attempt| Failure { attempt: Some(attempt), ..Failure::new(Kind::Trap, "ü".repeat(500)) };
+        let mut tried = Vec::new();
+        for attempt in 1..=12 {
+            tried = Tried::and(&tried, &host, Timestamp::from_millis(attempt.into()), &failed(attempt));
+        }
+        assert_eq!(tried.iter().map(|tried| tried.attempt).collect::<Vec<_>>(), Vec::from_iter(3..=12));
+        let Tried { at, kind, message, .. } = &tried[9];
+        assert_eq!((*at, *kind, message.as_str()), (Timestamp::from_millis(12), Kind::Trap, &*"ü".repeat(200)));
+        let record = Record::Retrying { next: 13, due: NOW, failure: failed(12), tried: tried.clone() };
+        assert_eq!(record.tried(), tried);
+    }
+
+    #[test]
     fn a_flow_outside_a_run_is_bad() {
-        let commit = on_outcome(Outcome::Replace("{}".into()), &Policy::default(), &"t".parse().unwrap(), 1, NOW);
+        let commit = on_outcome(Outcome::Replace("{}".into()), &Options::default(), &"t".parse().unwrap(), 1, NOW);
         let Commit::Settle(End::Failed(failure)) = commit else { panic!("it must fail") };
         assert_eq!(failure.kind, Kind::BadFlow);
     }
@@ -389,7 +535,7 @@ mod tests {
     #[test]
     fn an_interrupted_attempt_of_a_cancelled_task_is_cancelled() {
         let outcome = Outcome::Failed(Failure::new(Kind::Cancelled, "interrupted"));
-        let commit = on_outcome(outcome, &Policy::default(), &"t".parse().unwrap(), 1, NOW);
+        let commit = on_outcome(outcome, &Options::default(), &"t".parse().unwrap(), 1, NOW);
         assert_eq!(commit, Commit::Settle(End::Cancelled));
     }
 }

@@ -170,7 +170,7 @@ kinds! {
     Expired = "expired", Never;
     /// A flow was handed back where none can run, or one that is not valid. From the host or the coordinator.
     BadFlow = "bad_flow", Never;
-    /// A node of a flow took longer than its `timeout`. From the coordinator.
+    /// A node of a flow took longer than its `timeout`, or a task than its own. From the coordinator or the host.
     Timeout = "timeout", Never;
     /// A loop went on past its `max`. From the coordinator.
     LoopLimit = "loop_limit", Never;

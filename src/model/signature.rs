@@ -1,6 +1,7 @@
 //! A task with its input and options, not yet submitted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::debounce::Debounce;
 use super::limit::Limit;
@@ -35,6 +36,9 @@ pub struct Options {
     pub limits: Wish,
     /// A delivery after this time does not run: the task ends as `expired`.
     pub expires: Option<Timestamp>,
+    /// When it must have ended, its waiting and all its attempts included: past that it fails with `timeout`. Steps have the
+    /// timers of their run instead.
+    pub timeout_at: Option<Timestamp>,
     /// The same for every attempt and delivery; the task's id where there is none.
     pub idempotency_key: Option<String>,
     /// The key of the limit that its task declares, in place of the declared one.
@@ -49,6 +53,23 @@ pub struct Options {
     pub labels: BTreeMap<String, String>,
     /// Labels that a host must have to run it.
     pub requires: Labels,
+}
+
+/// How long a task is wanted, where that is counted from a submit to come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// How long it may wait for a host.
+    pub expires: Option<Duration>,
+    /// How long it may take in all, from when it is due.
+    pub timeout: Option<Duration>,
+}
+
+impl Wanted {
+    /// Writes it into the options of a task that is submitted at `now`, and due then or at `due`.
+    pub fn stamp(self, options: &mut Options, now: Timestamp, due: Option<Timestamp>) {
+        options.expires = self.expires.map(|expires| now.after(expires));
+        options.timeout_at = self.timeout.map(|timeout| due.unwrap_or(now).after(timeout));
+    }
 }
 
 impl Signature {

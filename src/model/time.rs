@@ -132,6 +132,18 @@ fn fraction_of(digits: &str, unit_ms: u64) -> Option<u64> {
     scaled.is_multiple_of(scale).then(|| scaled / scale)
 }
 
+/// Reads a duration that is not zero.
+///
+/// # Errors
+/// No duration, and none at all.
+pub fn parse_span(text: &str) -> Result<Duration, InvalidTime> {
+    let span = parse_duration(text)?;
+    if span.is_zero() {
+        return Err(InvalidTime { text: text.chars().take(80).collect(), rule: "it takes more than no time" });
+    }
+    Ok(span)
+}
+
 /// Writes a duration so that [`parse_duration`] reads it back, rounded down to milliseconds.
 #[must_use]
 pub fn format_duration(duration: Duration) -> String {
@@ -167,6 +179,29 @@ pub mod written {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let text = String::deserialize(deserializer)?;
         super::parse_duration(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A time as people and other programs read it, RFC 3339, in serde's forms.
+pub mod stamped {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Timestamp;
+
+    /// Writes RFC 3339.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(time)
+    }
+
+    /// Reads RFC 3339.
+    ///
+    /// # Errors
+    /// A text that is no time.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

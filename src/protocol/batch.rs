@@ -9,8 +9,8 @@ use serde_json::value::RawValue;
 
 use super::subject::{PRIORITY_DEFAULT, Priority};
 use super::{Rejection, versioned};
-use crate::model::signature::{LABELS_MAX, Options, parse_label};
-use crate::model::time::parse_duration;
+use crate::model::signature::{LABELS_MAX, Options, Wanted, parse_label};
+use crate::model::time::{parse_duration, parse_span};
 use crate::model::{Labels, Policy, Queue, RunId, Signature, TaskRef, Tenant, Timestamp};
 
 /// The version of the record that this code writes.
@@ -82,8 +82,8 @@ pub struct Defaults {
     pub task: Option<TaskRef>,
     /// How each is called.
     pub options: Options,
-    /// A task that no host takes up within this time of its submit does not run.
-    pub expires: Option<Duration>,
+    /// How long each is wanted.
+    pub wanted: Wanted,
     /// Its queue.
     pub queue: Option<Queue>,
     /// Its priority there.
@@ -97,10 +97,10 @@ pub struct Defaults {
 /// A task of a batch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// What to call; `expires` is not among its options.
+    /// What to call; how long it is wanted is not among its options.
     pub signature: Signature,
-    /// A task that no host takes up within this time of its submit does not run.
-    pub expires: Option<Duration>,
+    /// How long each is wanted.
+    pub wanted: Wanted,
     /// Its queue.
     pub queue: Queue,
     /// Its priority there.
@@ -123,6 +123,7 @@ struct Whole<'a> {
     retry: Option<Policy>,
     delay: Option<String>,
     expires: Option<String>,
+    timeout: Option<String>,
     idempotency_key: Option<String>,
     #[serde(default)]
     labels: BTreeMap<String, String>,
@@ -143,7 +144,7 @@ impl Defaults {
             let signature = Signature { options: self.options.clone(), ..signature(task.clone(), Some(input)) };
             let queue = self.queue.clone().unwrap_or_else(Queue::default_queue);
             let priority = self.priority.unwrap_or(PRIORITY_DEFAULT);
-            return Ok(Entry { signature, expires: self.expires, queue, priority, delay: self.delay, due: self.due });
+            return Ok(Entry { signature, wanted: self.wanted, queue, priority, delay: self.delay, due: self.due });
         }
         let whole: Whole<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
         let mut signature = Signature { options: self.options.clone(), ..signature(whole.task, whole.input) };
@@ -166,11 +167,14 @@ impl Defaults {
         room_for_own(&options.labels)?;
         let duration = |text: Option<String>| text.map(|text| parse_duration(&text)).transpose();
         let delay = duration(whole.delay).map_err(|error| format!("delay: {error}"))?.or(self.delay);
-        let expires = duration(whole.expires).map_err(|error| format!("expires: {error}"))?.or(self.expires);
+        let span = |text: Option<String>| text.map(|text| parse_span(&text)).transpose();
+        let expires = span(whole.expires).map_err(|error| format!("expires: {error}"))?.or(self.wanted.expires);
+        let timeout = span(whole.timeout).map_err(|error| format!("timeout: {error}"))?.or(self.wanted.timeout);
         let queue = whole.queue.or_else(|| self.queue.clone()).unwrap_or_else(Queue::default_queue);
         let named = |number: u8| Priority::new(number).ok_or("priority: it takes a number from 0 to 9, 9 first");
         let priority = whole.priority.map(named).transpose()?.or(self.priority).unwrap_or(PRIORITY_DEFAULT);
-        Ok(Entry { signature, expires, queue, priority, delay, due: self.due })
+        let wanted = Wanted { expires, timeout };
+        Ok(Entry { signature, wanted, queue, priority, delay, due: self.due })
     }
 }
 
@@ -214,10 +218,12 @@ mod tests {
         let entry = inputs.read(r#" {"a": 1.50} "#).unwrap();
         assert_eq!(entry.signature.input, Value::Inline(r#"{"a": 1.50}"#.into()), "as it was written");
         assert_eq!(entry.queue, Queue::default_queue());
-        let line = r#"{"task":"m@1/t","input":[1],"queue":"q","retry":7,"delay":"5s","expires":"1m","idempotency_key":"k","labels":{"a":"1"}}"#;
+        let line = r#"{"task":"m@1/t","input":[1],"queue":"q","retry":7,"delay":"5s","expires":"1m","timeout":"9m","idempotency_key":"k","labels":{"a":"1"}}"#;
         let entry = Defaults::default().read(line).unwrap();
         assert_eq!((entry.signature.task.to_string(), entry.queue.as_str()), ("m@1/t".to_owned(), "q"));
-        assert_eq!((entry.delay, entry.expires), (Some(Duration::from_secs(5)), Some(Duration::from_secs(60))));
+        let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+        assert_eq!(entry.delay, Some(Duration::from_secs(5)));
+        assert_eq!(entry.wanted, Wanted { expires: minutes(1), timeout: minutes(9) });
         assert_eq!((entry.signature.options.retry.attempts, entry.signature.options.labels["a"].as_str()), (7, "1"));
         let defaults =
             Defaults { delay: Some(Duration::from_secs(9)), queue: Some("d".parse().unwrap()), ..Defaults::default() };
@@ -239,6 +245,7 @@ mod tests {
             (r#"{"task":"m/t","queue":"Q.x"}"#, "a-z"),
             (r#"{"task":"m/t","delay":"-5s"}"#, "delay: "),
             (r#"{"task":"m/t","expires":"400d"}"#, "expires: "),
+            (r#"{"task":"m/t","timeout":"0s"}"#, "timeout: "),
             (r#"{"task":"m/t","retry":0}"#, "1 to 1000"),
             (r#"{"task":"m/t","priority":10}"#, "priority: it takes a number from 0 to 9"),
             (r#"{"task":"m/t","requires":{"a,b":"c"}}"#, "requires: "),

@@ -133,7 +133,7 @@ mod tests {
             fuel: 7,
             memory_bytes: 8,
             duration_us: 9,
-            about: None,
+            ..Usage::default()
         }
     }
 

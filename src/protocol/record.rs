@@ -24,10 +24,11 @@ const RECORD_VERSION_FIRST: u32 = 1;
 pub fn encode(record: &Record) -> (Headers, Bytes) {
     let mut headers = Headers::new().with(VERSION, RECORD_VERSION.to_string());
     match record {
-        Record::Retrying { next, due, failure } => {
+        Record::Retrying { next, due, failure, tried } => {
             headers.set(STATE, "retrying");
             headers.set(ATTEMPT, next.to_string());
             headers.set(DUE, due.to_string());
+            usage::encode_tried(tried, &mut headers);
             (headers, failure_body(failure))
         }
         Record::Settled(Settled { end, usage }) => {
@@ -63,6 +64,7 @@ pub fn decode(headers: &Headers, body: &Bytes) -> Result<Record, Rejection> {
             next: parsed(headers, ATTEMPT)?.ok_or_else(|| missing(ATTEMPT))?,
             due: parsed::<Timestamp>(headers, DUE)?.ok_or_else(|| missing(DUE))?,
             failure: read_failure(body)?,
+            tried: usage::decode_tried(headers)?,
         });
     }
     let end = match state {
@@ -97,7 +99,7 @@ pub(super) mod tests {
             fuel: 77,
             memory_bytes: 65_536,
             duration_us: 42,
-            about: None,
+            ..Usage::default()
         }
     }
 
@@ -107,6 +109,7 @@ pub(super) mod tests {
                 next: 2,
                 due: Timestamp::from_millis(1_500),
                 failure: Failure { attempt: Some(1), ..Failure::new(Kind::Returned, "busy") },
+                tried: Vec::new(),
             },
             Record::Settled(Settled { end: End::Succeeded(Value::Inline("[1]".into())), usage: usage() }),
             Record::Settled(Settled {

@@ -11,6 +11,7 @@ use super::subject::Priority;
 use super::task::TaskMessage;
 use super::{Headers, Rejection, versioned};
 use crate::model::schedule::{Calendar, Course, Paused, Progress, Rules, Slot, Unfit, When, calendar};
+use crate::model::signature::Wanted;
 use crate::model::time::written;
 use crate::model::{FlowName, Queue, RunId, ScheduleName, Signature, Tenant, Timestamp, Value, Version, Word};
 
@@ -66,10 +67,10 @@ pub enum What {
 /// A task that a schedule starts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The task, its input and its options. `expires` is not among them: it is counted from each start.
+    /// The task, its input and its options, without how long it is wanted.
     pub signature: Signature,
-    /// A task that no host takes up within this time does not run.
-    pub expires: Option<Duration>,
+    /// How long it is wanted, counted from each start.
+    pub wanted: Wanted,
     /// The queue that it waits in.
     pub queue: Queue,
     /// Its priority there.
@@ -113,6 +114,8 @@ struct TaskForm {
     input: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires: Option<Written>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    timeout: Option<Written>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -233,7 +236,8 @@ impl TaskForm {
             priority: call.priority.number(),
             headers: headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
             input: String::from_utf8_lossy(&body).into_owned(),
-            expires: call.expires.map(Written),
+            expires: call.wanted.expires.map(Written),
+            timeout: call.wanted.timeout.map(Written),
         }
     }
 
@@ -244,8 +248,9 @@ impl TaskForm {
             return Err(Rejection::new("input", "that of a schedule stands in the schedule itself"));
         }
         let priority = Priority::new(self.priority).ok_or_else(|| Rejection::new("priority", "it takes 0 to 9"))?;
-        let (expires, queue) = (self.expires.map(|Written(expires)| expires), self.queue);
-        Ok(Call { signature: message.signature, expires, queue, priority })
+        let duration = |written: Option<Written>| written.map(|Written(duration)| duration);
+        let wanted = Wanted { expires: duration(self.expires), timeout: duration(self.timeout) };
+        Ok(Call { signature: message.signature, wanted, queue: self.queue, priority })
     }
 }
 
@@ -290,7 +295,7 @@ mod tests {
         signature.options.retry = crate::model::Policy::of_attempts(7);
         let call = Call {
             signature,
-            expires: Some(Duration::from_secs(60)),
+            wanted: Wanted { expires: Some(Duration::from_secs(60)), timeout: Some(Duration::from_secs(90)) },
             queue: "slow".parse().unwrap(),
             priority: PRIORITY_DEFAULT,
         };

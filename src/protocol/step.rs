@@ -61,7 +61,7 @@ mod tests {
             fuel: 77,
             memory_bytes: 65_536,
             duration_us: 42,
-            about: None,
+            ..Usage::default()
         }
     }
 

@@ -33,6 +33,8 @@ pub const ATTEMPT_TIMEOUT: &str = "Lovage-Attempt-Timeout";
 pub const CANCEL_GRACE: &str = "Lovage-Cancel-Grace";
 /// RFC 3339: a delivery after it does not run.
 pub const EXPIRES: &str = "Lovage-Expires";
+/// RFC 3339: when the task must have ended, all its attempts included.
+pub const TIMEOUT_AT: &str = "Lovage-Timeout-At";
 /// The same for every attempt and delivery of the task.
 pub const IDEMPOTENCY_KEY: &str = "Lovage-Idempotency-Key";
 /// The key of the limit that the task declares, in place of the declared one: who submits puts the limit itself into
@@ -185,7 +187,7 @@ pub fn read_composed(body: &Bytes) -> Result<Datum, Rejection> {
 }
 
 fn encode_options(options: &Options, headers: &mut Headers) {
-    let Options { retry, limits, expires, idempotency_key, limit_key, fleet, labels, requires, .. } = options;
+    let Options { retry, limits, idempotency_key, limit_key, fleet, labels, requires, .. } = options;
     if *retry != Policy::default() {
         let text = if *retry == Policy::of_attempts(retry.attempts) {
             retry.attempts.to_string()
@@ -207,8 +209,10 @@ fn encode_options(options: &Options, headers: &mut Headers) {
             headers.set(name, format_duration(std::time::Duration::from_millis(ms)));
         }
     }
-    if let Some(expires) = expires {
-        headers.set(EXPIRES, expires.to_string());
+    for (name, time) in [(EXPIRES, options.expires), (TIMEOUT_AT, options.timeout_at)] {
+        if let Some(time) = time {
+            headers.set(name, time.to_string());
+        }
     }
     if let Some(key) = idempotency_key {
         headers.set(IDEMPOTENCY_KEY, key);
@@ -251,6 +255,7 @@ fn decode_options(headers: &Headers) -> Result<Options, Rejection> {
         retry,
         limits,
         expires: parsed::<Timestamp>(headers, EXPIRES)?,
+        timeout_at: parsed::<Timestamp>(headers, TIMEOUT_AT)?,
         idempotency_key,
         limit_key: headers.value(LIMIT_KEY).map(str::to_owned),
         fleet: limit::decode(headers)?,
@@ -341,6 +346,7 @@ mod tests {
                 cancel_grace_ms: Some(5_000),
             },
             expires: Some(Timestamp::from_millis(1_000)),
+            timeout_at: Some(Timestamp::from_millis(2_000)),
             idempotency_key: Some("k".into()),
             limit_key: Some("k".into()),
             fleet: vec![Limit::of_key("k", Rule { concurrency: Some(2), ..Rule::default() }).unwrap()],

@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use super::task::{ATTEMPT, LABELS, parsed, read_labels};
 use super::{Headers, Rejection};
-use crate::model::lifecycle::{About, Usage};
+use crate::model::lifecycle::{About, Tried, Usage};
 use crate::model::{HostId, requirement};
 
 /// As in `attempt=1 delivery=1 host=h1 fuel=77 memory=65536 us=42 task=thumbs/resize queue=images`. A caller that hears a delivery above 1 reads the stored record
 /// to be sure.
 pub const USAGE: &str = "Lovage-Usage";
+
+/// The attempts of a task that failed before the last one, as JSON: `[{"attempt", "host", "at", "kind", "message"}]`.
+pub const TRIED: &str = "Lovage-Tried";
 
 /// Stood for the host where there was none, in the form by position.
 const NO_HOST: &str = "*";
@@ -21,7 +24,7 @@ pub(super) fn encode(usage: &Usage, headers: &mut Headers) {
     if *usage == Usage::default() {
         return;
     }
-    let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us, about } = usage;
+    let Usage { attempt, delivery, host, fuel, memory_bytes, duration_us, about, tried } = usage;
     let host = host.as_ref().map(|host| format!(" host={host}")).unwrap_or_default();
     let mut text =
         format!("attempt={attempt} delivery={delivery}{host} fuel={fuel} memory={memory_bytes} us={duration_us}");
@@ -37,6 +40,20 @@ pub(super) fn encode(usage: &Usage, headers: &mut Headers) {
         }
     }
     headers.set(USAGE, text);
+    encode_tried(tried, headers);
+}
+
+/// Sets the header of attempts that failed, if there are any.
+pub(super) fn encode_tried(tried: &[Tried], headers: &mut Headers) {
+    if !tried.is_empty() {
+        headers.set(TRIED, serde_json::to_string(tried).unwrap_or_default());
+    }
+}
+
+/// Reads the attempts that failed; none where the header is absent, as in records of older hosts.
+pub(super) fn decode_tried(headers: &Headers) -> Result<Vec<Tried>, Rejection> {
+    let Some(text) = headers.value(TRIED) else { return Ok(Vec::new()) };
+    serde_json::from_str(text).map_err(|error| Rejection::new(TRIED, error))
 }
 
 /// Reads the header, in any form that was ever written.
@@ -63,6 +80,7 @@ pub(super) fn decode(headers: &Headers) -> Result<Usage, Rejection> {
         }
     }
     usage.about = (about != About::default()).then(|| Box::new(about));
+    usage.tried = decode_tried(headers)?;
     Ok(usage)
 }
 
@@ -83,7 +101,7 @@ fn by_position(text: &str) -> Option<Usage> {
         fuel: parts.next()?.parse().ok()?,
         memory_bytes: parts.next()?.parse().ok()?,
         duration_us: parts.next()?.parse().ok()?,
-        about: None,
+        ..Usage::default()
     };
     parts.next().is_none().then_some(usage)
 }
@@ -97,13 +115,14 @@ fn decode_apart(headers: &Headers) -> Result<Usage, Rejection> {
         fuel: parsed(headers, "Lovage-Fuel-Used")?.unwrap_or(0),
         memory_bytes: parsed(headers, "Lovage-Memory-Peak")?.unwrap_or(0),
         duration_us: parsed(headers, "Lovage-Duration-Us")?.unwrap_or(0),
-        about: None,
+        ..Usage::default()
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Kind;
 
     fn read(text: &str) -> Result<Usage, Rejection> {
         decode(&Headers::new().with(USAGE, text))
@@ -127,6 +146,19 @@ mod tests {
         for text in ["1 1 h1 1 1", "1 1 h1 1 1 1 1", "1 1 H 1 1 1", "1"] {
             assert!(read(text).unwrap_err().problem.contains("<microseconds>"), "{text}");
         }
+    }
+
+    #[test]
+    fn attempts_that_failed_have_a_header_of_their_own() {
+        let tried = r#"[{"attempt":1,"host":"h1","at":"1970-01-01T00:00:01.000Z","kind":"trap","message":"a\nb"}]"#;
+        let headers = Headers::new().with(USAGE, "attempt=2").with(TRIED, tried);
+        let usage = decode(&headers).unwrap();
+        let [Tried { attempt: 1, kind: Kind::Trap, message, .. }] = &usage.tried[..] else { panic!("{usage:?}") };
+        assert_eq!(message, "a\nb");
+        let mut written = Headers::new();
+        encode(&usage, &mut written);
+        assert_eq!(written.value(TRIED), Some(tried));
+        assert_eq!(decode(&Headers::new().with(USAGE, "").with(TRIED, "{}")).unwrap_err().place, TRIED);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! The child is this binary under a hidden subcommand: Wasm on stdin, the artifact on stdout, what went wrong on stderr.
 
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitCode, ExitStatus, Stdio};
@@ -14,6 +15,7 @@ use tokio::process::{Child, Command};
 
 use super::artifact::Build;
 use super::config::Compiler;
+use super::confine::confine;
 use super::engine;
 use super::error::Error;
 use super::inspect::MODULE_BYTES_MAX;
@@ -42,6 +44,8 @@ pub struct Compilation {
     pub duration_ms: u64,
     /// The most memory that the compiler held, where the system tells.
     pub memory_peak_bytes: Option<u64>,
+    /// Whether the compiler could reach nothing of the system, as `confine` says it.
+    pub confined: bool,
     /// Bytes of machine code.
     pub artifact_bytes: u64,
 }
@@ -60,11 +64,16 @@ pub(super) async fn compile(compiler: &Compiler, build: &Build, wasm: &[u8]) -> 
     };
     let (artifact, complaint, status) = conversation.map_err(Error::io("talk to the compiler"))?;
     if status.success() && artifact.len() as u64 <= ARTIFACT_BYTES_MAX {
+        let status = String::from_utf8_lossy(&complaint);
         let compilation = Compilation {
             duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            memory_peak_bytes: memory_peak(&String::from_utf8_lossy(&complaint)),
+            memory_peak_bytes: memory_peak(&status),
+            confined: is_confined(&status),
             artifact_bytes: artifact.len() as u64,
         };
+        if !compilation.confined {
+            tracing::warn!("compilers are not confined: this system has no filters for system calls");
+        }
         return Ok((artifact, compilation));
     }
     Err(rejection(compiler, status, &artifact, &complaint).into())
@@ -163,15 +172,28 @@ fn compile_stdin(args: impl Iterator<Item = String>) -> Result<(), String> {
     let most = MODULE_BYTES_MAX as u64 + 1;
     std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|error| format!("read the module: {error}"))?;
     let engine = engine::compiling(metering).map_err(|error| error.to_string())?;
+    // What the system says at the end is read through what is opened now.
+    let mut status = File::open(STATUS);
+    // A system that cannot do it says so in its status, and the host warns.
+    drop(confine());
     let compiled = if is_component { engine.precompile_component(&wasm) } else { engine.precompile_module(&wasm) };
     let artifact = compiled.map_err(|error| format!("{error:#}"))?;
+    let mut said = Vec::new();
     // Nobody needs to know it.
-    std::io::stderr().write_all(&std::fs::read(STATUS).unwrap_or_default()).ok();
+    if status.as_mut().is_ok_and(|status| status.read_to_end(&mut said).is_ok()) {
+        std::io::stderr().write_all(&said).ok();
+    }
     std::io::stdout().write_all(&artifact).map_err(|error| format!("write the artifact: {error}"))
 }
 
 /// Where Linux tells a process of itself; on success that is what the child says on stderr.
 const STATUS: &str = "/proc/self/status";
+
+/// Whether a filter stands between a process and the system, from what it says of itself.
+fn is_confined(status: &str) -> bool {
+    const FILTERED: &str = "2";
+    status.lines().any(|line| line.strip_prefix("Seccomp:").is_some_and(|mode| mode.trim() == FILTERED))
+}
 
 /// The most memory that a process held, from what it says of itself.
 fn memory_peak(status: &str) -> Option<u64> {
@@ -194,6 +216,14 @@ fn limit(cpu_seconds: u64, memory_bytes: u64) -> rustix::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_read_from_what_the_system_says() {
+        assert!(is_confined("Name:\tx\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
+        for none in ["", "Seccomp:\t0\n", "Seccomp:\t1\n", "Seccomp_filters:\t2\n"] {
+            assert!(!is_confined(none), "{none:?}");
+        }
+    }
 
     #[test]
     fn the_peak_of_memory_is_read_from_what_the_system_says() {

@@ -58,6 +58,8 @@ pub(super) struct Guest {
     pub(super) cancel: Cancel,
     pub(super) attempt_timeout: Duration,
     pub(super) output_bytes_max: u64,
+    /// What it may use at most; unless that is not counted.
+    pub(super) fuel: Option<u64>,
     wasi: WasiP1Ctx,
     lines: [Lines; 2],
     /// When it last let others run after a host call.
@@ -109,6 +111,7 @@ impl Guest {
             cancel,
             attempt_timeout: limits.attempt_timeout,
             output_bytes_max: limits.output_bytes,
+            fuel: limits.fuel,
             wasi,
             lines,
             gave_way: clock.since,

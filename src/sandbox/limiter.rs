@@ -59,9 +59,14 @@ impl Limiter {
         Self { memory: Sum::new(limits.memory_bytes), table: Sum::new(limits.table_elements), seen }
     }
 
-    /// Whether any growth was refused: a trap after it is named by it.
-    pub(super) const fn has_refused(&self) -> bool {
-        self.memory.refused || self.table.refused
+    /// What there was too little of, if any growth was refused: a trap after it is named by it.
+    pub(super) fn refused(&self) -> Option<String> {
+        let Self { memory, table, .. } = self;
+        match (memory.refused, table.refused) {
+            (true, _) => Some(format!("{} bytes of memory", memory.max)),
+            (false, true) => Some(format!("{} elements of tables", table.max)),
+            (false, false) => None,
+        }
     }
 
     pub(super) const fn memory_peak_bytes(&self) -> u64 {
@@ -119,9 +124,9 @@ mod tests {
         let mut limiter = limiter();
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.memory_growing(0, 40, None).unwrap());
-        assert!(!limiter.has_refused());
+        assert_eq!(limiter.refused(), None);
         assert!(!limiter.memory_growing(60, 61, None).unwrap());
-        assert!(limiter.has_refused());
+        assert!(limiter.refused().is_some());
         assert_eq!(limiter.memory_peak_bytes(), 100);
     }
 
@@ -129,7 +134,7 @@ mod tests {
     fn a_module_that_hits_its_own_maximum_was_not_refused_by_us() {
         let mut limiter = limiter();
         assert!(!limiter.table_growing(1, 5, Some(4)).unwrap());
-        assert!(!limiter.has_refused());
+        assert_eq!(limiter.refused(), None);
     }
 
     #[test]
@@ -138,6 +143,6 @@ mod tests {
         assert!(limiter.table_growing(0, 8, None).unwrap());
         limiter.table_grow_failed(wasmtime::Error::msg("no")).unwrap();
         assert!(limiter.table_growing(0, 10, None).unwrap());
-        assert!(limiter.has_refused());
+        assert!(limiter.refused().is_some());
     }
 }

@@ -3,15 +3,19 @@
 //! It is a net for accidents, as when a request is logged with its key; a guest that means to tell a secret can write it backwards.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use memchr::memmem;
 
+use crate::model::grants::SECRET_BYTES_MIN;
 use crate::model::{Failure, Kind, Outcome, SecretName};
 
-/// The shortest value, or line of one, that is looked for: shorter ones stand in any text by chance.
-const MASKED_BYTES_MIN: usize = 8;
+/// The shortest form of a value that is looked for: shorter ones stand in any text by chance.
+const MASKED_BYTES_MIN: usize = SECRET_BYTES_MIN;
 
 /// Lines of one value that are looked for, besides the whole: a key in PEM has a few dozen.
 const LINES_MAX: usize = 256;
@@ -23,7 +27,7 @@ pub(super) struct Mask(Arc<OnceLock<Mutex<Vec<Told>>>>);
 /// A value was told under this name.
 struct Told {
     name: SecretName,
-    /// The value as it may stand in texts, longest first: whole, as JSON writes it, and its lines.
+    /// The value as it may stand in texts, longest first: whole, as JSON writes it, its lines, in base64 and in URLs.
     forms: Vec<String>,
 }
 
@@ -41,6 +45,8 @@ impl Mask {
         forms.extend(value.lines().take(LINES_MAX).map(|line| line.trim().to_owned()));
         let written: Vec<String> = forms.iter().map(|form| written(form)).collect();
         forms.extend(written);
+        forms.extend(in_base64(value));
+        forms.push(in_url(value));
         forms.retain(|form| form.len() >= MASKED_BYTES_MIN);
         forms.sort_unstable_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         forms.dedup();
@@ -111,6 +117,32 @@ fn written(text: &str) -> String {
     quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
 }
 
+/// The characters of base64 that a value alone decides, wherever it stands in what is encoded, as in `user:password` of HTTP: it
+/// begins there with the first, second or third byte of a group, and the characters that it shares with others are left out.
+fn in_base64(value: &str) -> impl Iterator<Item = String> {
+    (0..3_usize).flat_map(move |before| {
+        let text: Vec<u8> = std::iter::repeat_n(0, before).chain(value.bytes()).collect();
+        let own = (before * 8).div_ceil(6)..text.len() * 8 / 6;
+        [STANDARD_NO_PAD, URL_SAFE_NO_PAD].map(|alphabet| {
+            let encoded = alphabet.encode(&text);
+            encoded.get(own.clone()).unwrap_or_default().to_owned()
+        })
+    })
+}
+
+/// The value as it stands in a URL or a form.
+fn in_url(value: &str) -> String {
+    value.bytes().fold(String::with_capacity(value.len()), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            // Writing into a string cannot fail.
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,6 +170,25 @@ mod tests {
         ] {
             assert_eq!(mask.apply(text), masked);
         }
+    }
+
+    #[test]
+    fn a_value_is_found_in_base64_and_in_urls() {
+        let mask = mask(&[("password", "p?ss>wörd/1")]);
+        for before in ["", "u", "me", "you", "user:"] {
+            for after in ["", "x", "yz", "abc"] {
+                let text = format!("{before}p?ss>wörd/1{after}");
+                for encoded in [STANDARD_NO_PAD.encode(&text), URL_SAFE_NO_PAD.encode(&text)] {
+                    let said = format!("Authorization: Basic {encoded}");
+                    let masked = mask.apply(&said);
+                    assert!(masked.contains("[secret password]"), "{said}: {masked}");
+                    // What is left of it are bits of its first and its last byte.
+                    assert!(masked.len() <= said.len() - 12 + "[secret password]".len(), "{said}: {masked}");
+                }
+            }
+        }
+        assert_eq!(mask.apply("GET /?p=p%3Fss%3Ew%C3%B6rd%2F1&n=1"), "GET /?p=[secret password]&n=1");
+        assert_eq!(mask.apply("Basic dXNlcjpvdGhlci1wYXNzd29yZA"), "Basic dXNlcjpvdGhlci1wYXNzd29yZA");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod command;
 mod compile;
 mod compilers;
 mod config;
+mod confine;
 mod engine;
 mod epoch;
 mod error;

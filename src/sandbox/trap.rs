@@ -20,11 +20,13 @@ pub(super) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
         return output_limit(guest.output_bytes_max);
     }
     if trap == Some(Trap::OutOfFuel) {
-        return Failure::new(Kind::OutOfFuel, "the task used all its fuel").with_detail(detail("out_of_fuel", error));
+        let units = guest.fuel.map(|units| format!(" of {units} units")).unwrap_or_default();
+        return Failure::new(Kind::OutOfFuel, format!("the task used all its fuel{units}"))
+            .with_detail(detail("out_of_fuel", error));
     }
-    if guest.limiter.has_refused() {
+    if let Some(most) = guest.limiter.refused() {
         let code = trap.map_or("instantiation", code);
-        return Failure::new(Kind::MemoryLimit, "the task asked for more memory or table than it may have, and failed")
+        return Failure::new(Kind::MemoryLimit, format!("the task asked for more than its {most}, and failed"))
             .with_detail(detail(code, error));
     }
     if let Some(I32Exit(exit)) = error.downcast_ref::<I32Exit>() {

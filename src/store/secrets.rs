@@ -13,7 +13,7 @@ use futures::TryStreamExt as _;
 use nkeys::XKey;
 
 use crate::broker::{self, Broker, Publish, Start};
-use crate::model::grants::SECRET_BYTES_MAX;
+use crate::model::grants::{SECRET_BYTES_MAX, SECRET_BYTES_MIN};
 use crate::model::{SecretName, Tenant, Timestamp};
 use crate::protocol::secret::{self, Content, KEY_SUBJECT, KeyRecord, RECORD_VERSION, SecretRecord};
 
@@ -26,8 +26,10 @@ pub enum Error {
     /// No host has published the key that secrets are sealed for.
     #[error("seal a secret: no host of this installation has a key for secrets")]
     NoKey,
-    /// A value that is empty or too long.
-    #[error("keep a secret of {size} bytes: it takes 1 to {SECRET_BYTES_MAX}")]
+    /// A value that is too short or too long.
+    #[error(
+        "keep a secret of {size} bytes: it takes {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX}, for a shorter one could not be told from other text in logs"
+    )]
     Size {
         /// Its size.
         size: usize,
@@ -153,7 +155,7 @@ pub async fn public_key(broker: &Broker) -> Result<String, Error> {
 /// # Errors
 /// [`Error::NoKey`], [`Error::Size`], and what the broker fails with.
 pub async fn set(broker: &Broker, tenant: &Tenant, name: &SecretName, value: String) -> Result<(), Error> {
-    if value.is_empty() || value.len() > SECRET_BYTES_MAX {
+    if !(SECRET_BYTES_MIN..=SECRET_BYTES_MAX).contains(&value.len()) {
         return Err(Error::Size { size: value.len() });
     }
     let content = Content { tenant: tenant.clone(), name: name.clone(), value };

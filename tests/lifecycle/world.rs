@@ -6,6 +6,7 @@
 use lovage::model::lifecycle::{
     Commit, DELIVERIES_MAX, End, Record, Seen, Settled, Standing, Usage, Verdict, on_delivery, on_outcome, standing,
 };
+use lovage::model::signature::Options;
 use lovage::model::{Failure, Kind, Outcome, Policy, TaskId, Timestamp, Value};
 
 /// Attempts are numbered from 1; a policy here has at most three.
@@ -106,14 +107,15 @@ pub(crate) struct Step {
 /// The policy, and what the library's decisions are asked with.
 pub(crate) struct Rules {
     pub(crate) attempts: u8,
-    policy: Policy,
+    options: Options,
     id: TaskId,
 }
 
 impl Rules {
     pub(crate) fn new(attempts: u8) -> Self {
-        let policy = Policy { attempts: attempts.into(), jitter: false, ..Policy::default() };
-        Self { attempts, policy, id: "t".parse().unwrap() }
+        let retry = Policy { attempts: attempts.into(), jitter: false, ..Policy::default() };
+        let options = Options { retry, ..Options::default() };
+        Self { attempts, options, id: "t".parse().unwrap() }
     }
 }
 
@@ -134,7 +136,7 @@ impl Rec {
             Self::None => None,
             Self::Retrying(next) => {
                 let failure = Failure::new(Kind::Returned, "");
-                Some(Record::Retrying { next: next.into(), due: Timestamp::default(), failure })
+                Some(Record::Retrying { next: next.into(), due: Timestamp::default(), failure, tried: Vec::new() })
             }
             Self::Settled(Ending::Succeeded) => settled(End::Succeeded(Value::Inline("1".into()))),
             Self::Settled(Ending::Failed) => failed(Kind::Returned),
@@ -405,6 +407,7 @@ impl Steps {
             handed_back: 0,
             recheck,
             expires: Some(EXPIRES),
+            timeout_at: None,
         };
         let looked = seen.needs_record();
         let record = if looked { self.from.record.read() } else { None };
@@ -425,7 +428,7 @@ impl Steps {
         let cancelled = (self.from.record == Rec::Settled(Ending::Cancelled)).then_some(failed(Kind::Cancelled));
         let outcomes = [Outcome::Output("1".into()), failed(Kind::Returned), failed(Kind::Refused)];
         for outcome in outcomes.into_iter().chain(cancelled) {
-            let write = match on_outcome(outcome, &rules.policy, &rules.id, attempt.into(), Timestamp::default()) {
+            let write = match on_outcome(outcome, &rules.options, &rules.id, attempt.into(), Timestamp::default()) {
                 Commit::Succeed(_) => Rec::Settled(Ending::Succeeded),
                 Commit::Settle(end) => settled(&end),
                 Commit::Retry { next, .. } => Rec::Retrying(small(next)),

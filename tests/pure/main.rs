@@ -21,7 +21,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage::model::debounce::{Debounce, Timing};
 use lovage::model::grants::{Allow, Allowance, Buckets, Grant, Grants};
-use lovage::model::lifecycle::{About, End, Record, Settled, Usage};
+use lovage::model::lifecycle::{About, End, Record, Settled, TRIED_MAX, Tried, Usage};
 use lovage::model::limit::LIMITS_MAX;
 use lovage::model::limits::{FuelWish, Off, Wish};
 use lovage::model::module::{Manifest, ManifestTask, RECORD_VERSION};
@@ -145,9 +145,29 @@ fn gathering() -> impl Strategy<Value = (Option<Singleton>, Option<Debounce>)> {
 fn options() -> impl Strategy<Value = Options> {
     let keys = (option::of("\\PC{0,60}"), option::of(key()), gathering());
     let fleet = vec(records::a_limit(), 0..=LIMITS_MAX);
-    (policy(), wish(), option::of(time()), keys, fleet, labels(), labels()).prop_map(
-        |(retry, limits, expires, (idempotency_key, limit_key, (singleton, debounce)), fleet, labels, requires)| {
-            Options { retry, limits, expires, idempotency_key, limit_key, fleet, singleton, debounce, labels, requires }
+    (policy(), wish(), (option::of(time()), option::of(time())), keys, fleet, labels(), labels()).prop_map(
+        |(
+            retry,
+            limits,
+            (expires, timeout_at),
+            (idempotency_key, limit_key, (singleton, debounce)),
+            fleet,
+            labels,
+            requires,
+        )| {
+            Options {
+                retry,
+                limits,
+                expires,
+                timeout_at,
+                idempotency_key,
+                limit_key,
+                fleet,
+                singleton,
+                debounce,
+                labels,
+                requires,
+            }
         },
     )
 }
@@ -252,10 +272,18 @@ fn about() -> impl Strategy<Value = Option<Box<About>>> {
     })
 }
 
+fn tried() -> impl Strategy<Value = Vec<Tried>> {
+    let one = (any::<u32>(), name(), time(), failure()).prop_map(|(attempt, host, at, failure)| {
+        let Failure { kind, message, .. } = failure;
+        Tried { attempt, host, at, kind, message }
+    });
+    vec(one, 0..=TRIED_MAX)
+}
+
 fn usage() -> impl Strategy<Value = Usage> {
     let numbers = (1..u32::MAX, any::<u64>(), any::<u64>(), any::<u64>(), any::<u64>());
-    let ran = (numbers, option::of(name()), about()).prop_map(
-        |((attempt, delivery, fuel, memory_bytes, duration_us), host, about)| Usage {
+    let ran = (numbers, option::of(name()), about(), tried()).prop_map(
+        |((attempt, delivery, fuel, memory_bytes, duration_us), host, about, tried)| Usage {
             attempt,
             delivery,
             host,
@@ -263,6 +291,7 @@ fn usage() -> impl Strategy<Value = Usage> {
             memory_bytes,
             duration_us,
             about,
+            tried,
         },
     );
     prop_oneof![Just(Usage::default()), ran]
@@ -275,9 +304,9 @@ fn task_record() -> impl Strategy<Value = Record> {
         Just(End::Cancelled),
         Just(End::Expired),
     ];
-    let retrying = (any::<u32>(), time(), failure());
+    let retrying = (any::<u32>(), time(), failure(), tried());
     prop_oneof![
-        retrying.prop_map(|(next, due, failure)| Record::Retrying { next, due, failure }),
+        retrying.prop_map(|(next, due, failure, tried)| Record::Retrying { next, due, failure, tried }),
         (end, usage()).prop_map(|(end, usage)| Record::Settled(Settled { end, usage })),
     ]
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use lovage::model::datum::{self, Elsewhere};
 use lovage::model::limits::{FuelWish, Off};
-use lovage::model::signature::{InvalidOptions, LABEL_LEN_MAX, LABELS_MAX};
+use lovage::model::signature::{InvalidOptions, LABEL_LEN_MAX, LABELS_MAX, Wanted};
 use lovage::model::singleton::Mode;
 use lovage::model::{Datum, Digest, Failure, Kind, Policy, TaskKey, Value};
 use lovage::protocol::batch::Defaults;
@@ -233,21 +233,21 @@ fn a_line_of_a_batch_is_refused_in_these_words() {
     let inputs = Defaults { task: Some("m/t".parse().unwrap()), ..Defaults::default() };
     assert_eq!(inputs.read("").unwrap_err(), "no JSON: EOF while parsing a value at line 1 column 0");
     assert_eq!(inputs.read("1 2").unwrap_err(), "no JSON: trailing characters at line 1 column 3");
+    let wanted = |expires| Wanted { expires: Some(Duration::from_secs(expires)), timeout: None };
     // What a line says is in place of what the command says; labels are added to its own.
-    let mut defaults =
-        Defaults { priority: Priority::new(9), expires: Some(Duration::from_secs(7)), ..Defaults::default() };
+    let mut defaults = Defaults { priority: Priority::new(9), wanted: wanted(7), ..Defaults::default() };
     defaults.options.labels.insert("a".to_owned(), "1".to_owned());
     defaults.options.idempotency_key = Some("k".to_owned());
     let line = r#"{"task":"m/t","priority":0,"expires":"1s","idempotency_key":"l","labels":{"a":"2","b":"3"}}"#;
     let entry = defaults.read(line).unwrap();
-    assert_eq!((entry.priority.number(), entry.expires), (0, Some(Duration::from_secs(1))));
+    assert_eq!((entry.priority.number(), entry.wanted), (0, wanted(1)));
     let options = entry.signature.options;
     assert_eq!(
         (options.idempotency_key.as_deref(), options.labels.len(), options.labels["a"].as_str()),
         (Some("l"), 2, "2")
     );
     let entry = defaults.read(r#"{"task":"m/t"}"#).unwrap();
-    assert_eq!((entry.priority.number(), entry.expires), (9, Some(Duration::from_secs(7))));
+    assert_eq!((entry.priority.number(), entry.wanted), (9, wanted(7)));
     assert_eq!(entry.signature.options, defaults.options);
 }
 

@@ -9,6 +9,7 @@ use lovage::model::debounce::Gathered;
 use lovage::model::limit::ledger::{Ledger, Place};
 use lovage::model::limit::{Limit, Rule};
 use lovage::model::schedule::{Begun, Cause, Overlap, Paused, Progress, Rules, Slot, Stage, Waiting, When};
+use lovage::model::signature::Wanted;
 use lovage::model::{Datum, Failure, Labels, RunId, Timestamp, once};
 use lovage::protocol::batch::BatchRecord;
 use lovage::protocol::debounce::{self, Series};
@@ -199,10 +200,12 @@ fn rules() -> impl Strategy<Value = Rules> {
 
 /// What a schedule starts; its inputs are text, as those of schedules are.
 fn what() -> impl Strategy<Value = What> {
-    let call = (task_ref(), options(), any::<String>(), option::of(duration()), name(), priority()).prop_map(
-        |(task, options, input, expires, queue, priority)| {
+    let wanted =
+        (option::of(duration()), option::of(duration())).prop_map(|(expires, timeout)| Wanted { expires, timeout });
+    let call = (task_ref(), options(), any::<String>(), wanted, name(), priority()).prop_map(
+        |(task, options, input, wanted, queue, priority)| {
             let signature = lovage::model::Signature { options, ..lovage::model::Signature::new(task, input) };
-            What::Task(Box::new(Call { signature, expires, queue, priority }))
+            What::Task(Box::new(Call { signature, wanted, queue, priority }))
         },
     );
     let flow = (name(), option::of(version()), option::of(any::<String>()), labels())

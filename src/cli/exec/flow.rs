@@ -24,7 +24,7 @@ impl Exec {
     pub(super) async fn run_flow(self) -> Result<(), Fault> {
         let (document, yaml) = document(&self.file)?;
         let setup = self.setup(document)?;
-        let sandbox = sandbox::open(setup.concurrency, None)?;
+        let sandbox = sandbox::open(setup.concurrency, &self.cache)?;
         let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?).reaching(sandbox::empty_resources());
         let quiet = self.quiet;
         let guests = guests.heard_by(move |call, note| {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Fault;
+use super::sandbox::Cache;
 use crate::model::grants::Grant;
 use crate::model::{Datum, FlowName, ModuleName, SignalName, TaskName};
 
@@ -50,6 +51,9 @@ pub(super) struct Exec {
     /// given); may be repeated.
     #[arg(long = "signal", value_name = "NAME[=JSON]", value_parser = signal)]
     signals: Vec<(SignalName, Datum)>,
+
+    #[command(flatten)]
+    cache: Cache,
 
     /// Let sleeps, delays, polls and back-offs of the flow pass at once.
     #[arg(long)]

@@ -26,7 +26,7 @@ impl Exec {
         let mut http = Vec::new();
         let modules = std::iter::once((main, self.file.clone())).chain(self.modules.clone());
         for (name, file) in modules {
-            let examined = examine(name.clone(), None, &file, self.manifest(&name)?).await?;
+            let examined = examine(name.clone(), None, &file, self.manifest(&name)?, &self.cache).await?;
             http.extend(examined.upload.manifest.grants.http.iter().cloned());
             let pushed = client.push(examined.upload).await?;
             record.get_or_insert(pushed);
@@ -41,7 +41,7 @@ impl Exec {
         let mut config = host::Config::new(tenant, "exec".parse()?, 1);
         // Whoever runs it is tenant and operator in one.
         config.allow.all.http = Some(http);
-        let host = Host::begin(broker.clone(), sandbox::open(1, None)?, config, Metrics::default()).await?;
+        let host = Host::begin(broker.clone(), sandbox::open(1, &self.cache)?, config, Metrics::default()).await?;
         let mover = Mover::begin(broker).await?;
         let call = async {
             let called = client.call_watched(signature, &Place::default(), |_| {}, &mut |watch| self.show(watch)).await;

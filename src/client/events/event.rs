@@ -83,7 +83,7 @@ impl Event {
 
     fn of_record(id: &str, message: &Message) -> Option<Self> {
         Some(match record::decode(&message.headers, &message.payload).ok()? {
-            Record::Retrying { next, due, failure } => Self {
+            Record::Retrying { next, due, failure, .. } => Self {
                 kind: "task.retrying".to_owned(),
                 id: id.to_owned(),
                 attempt: Some(next),
@@ -253,7 +253,12 @@ mod tests {
         assert_eq!(event.task, "m/t".parse().ok());
         assert_eq!((event.queue, event.labels["team"].as_str()), ("q".parse().ok(), "a b"));
         assert_eq!((event.at, &event.failure.unwrap()["message"]), (Timestamp::from_millis(5), &json!("no")));
-        let next = Record::Retrying { next: 3, due: Timestamp::default(), failure: Failure::new(Kind::Trap, "no") };
+        let next = Record::Retrying {
+            next: 3,
+            due: Timestamp::default(),
+            failure: Failure::new(Kind::Trap, "no"),
+            tried: Vec::new(),
+        };
         let event = Event::of(&message("lvg.t.res.x", record::encode(&next))).unwrap();
         assert_eq!((event.kind.as_str(), event.attempt), ("task.retrying", Some(3)));
     }

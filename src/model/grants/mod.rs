@@ -46,6 +46,10 @@ pub const BLOB_READ_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a secret: a chain of certificates with its key fits.
 pub const SECRET_BYTES_MAX: usize = 32 << 10;
 
+/// The shortest value of a secret, in bytes: a shorter one stands in any text by chance, so that it could not be kept out of logs
+/// and outputs. It is also what the shortest passwords of any worth have.
+pub const SECRET_BYTES_MIN: usize = 8;
+
 /// Whether a text may be a key, or the name of an object: any that is not empty, not too long, and safe to print.
 #[must_use]
 pub fn is_key(text: &str) -> bool {

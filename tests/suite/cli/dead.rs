@@ -4,10 +4,13 @@ use crate::support::eventually::eventually_there;
 use crate::support::guests;
 use crate::support::platform::{Cli, shared};
 
-/// A task that fails once, with a label by which the test finds it.
+/// Two attempts, the second at once.
+const POLICY: &str = r#"{"attempts": 2, "backoff": "10ms"}"#;
+
+/// A task that fails twice, with a label by which the test finds it.
 fn failed(cli: &Cli, module: &str, label: &str) -> String {
     let task = format!("{module}/flaky");
-    let id = cli.send(&[&task, r#"{"until": 9}"#, "--retry", "1", "--label", label]);
+    let id = cli.send(&[&task, r#"{"until": 9}"#, "--retry", POLICY, "--label", label]);
     assert_eq!(cli.settled(&id)["state"], "failed");
     eventually_there("its letter", || (cli.run(&["dead", "show", &id]).code == 0).then_some(id.clone()))
 }
@@ -20,12 +23,20 @@ fn a_dead_letter_is_listed_shown_and_sent_again_with_another_input() {
     let listed =
         cli.run(&["dead", "ls", "--label", "test=one", "--kind", "returned", "--task", "probe/flaky", "--since", "1h"]);
     let row = listed.output().lines().nth(1).unwrap().to_owned();
-    assert!(row.starts_with(&id) && row.contains("returned: attempt 1 of 9"), "{row}");
+    assert!(row.starts_with(&id) && row.contains("returned: attempt 2 of 9"), "{row}");
     let shown = cli.run(&["dead", "show", &id]);
-    for part in ["probe@1/flaky in queue default", "attempt 1 on ", "failure returned", r#"input {"until": 9}"#] {
+    for part in [
+        "probe@1/flaky in queue default",
+        ": returned: attempt 1 of 9\n",
+        "attempt 2 on ",
+        "failure returned",
+        r#"input {"until": 9}"#,
+    ] {
         assert!(shown.output().contains(part), "{part}: {}", shown.stdout);
     }
-    assert_eq!(cli.run(&["dead", "show", &id, "--json"]).json()["attempts"], 1);
+    let shown = cli.run(&["dead", "show", &id, "--json"]).json();
+    assert_eq!((&shown["attempts"], &shown["tried"][0]["attempt"]), (&2.into(), &1.into()));
+    assert_eq!(shown["tried"][0]["host"], shown["host"]);
     let new = cli.run(&["dead", "replay", &id, "--input", r#"{"until": 1}"#]).output().to_owned();
     assert_eq!(cli.settled(&new)["output"], 1);
     cli.run(&["dead", "show", &id]).fails(2, &["find dead letter", "there is none"]);

@@ -9,7 +9,7 @@ use lovage::broker::Start;
 use lovage::client::{BadLines, Draft, Error, Place};
 use lovage::model::debounce::{Debounce, Timing};
 use lovage::model::schedule::{CATCH_UP_DEFAULT, Cause, Overlap, Rules, Slot, When};
-use lovage::model::signature::{LABELS_MAX, Options};
+use lovage::model::signature::{LABELS_MAX, Options, Wanted};
 use lovage::model::{Signature, Version};
 use lovage::protocol::batch::{BATCH_LABEL, Defaults};
 use lovage::protocol::schedule::{Call, SCHEDULE_LABEL, SLOT_LABEL, What};
@@ -97,7 +97,7 @@ async fn what_a_schedule_starts_has_room_for_its_name_and_slot() {
     rig.client.push_flow(&"f".parse().unwrap(), None, &document).await.unwrap();
     let call = |labels| {
         let (signature, queue) = (signature(labels), "default".parse().unwrap());
-        What::Task(Box::new(Call { signature, expires: None, queue, priority: PRIORITY_DEFAULT }))
+        What::Task(Box::new(Call { signature, wanted: Wanted::default(), queue, priority: PRIORITY_DEFAULT }))
     };
     let flow = |labels| What::Flow { name: "f".parse().unwrap(), version: None, input: None, labels };
     let now = rig.broker.clock.now();

@@ -10,6 +10,10 @@ use super::*;
 /// A task that takes some milliseconds.
 const WORK: &str = r#"{"units":20}"#;
 
+/// How long before it is seen to begin a start may have been granted, on a machine that does much else. What is granted keeps the
+/// rate to the microsecond: the properties of the bucket have no such room.
+const GRANTED_BEFORE_MS: i64 = 50;
+
 fn tenant() -> Tenant {
     Tenant::default_tenant()
 }
@@ -94,8 +98,8 @@ async fn a_rate_holds_in_every_window_over_three_hosts() {
     let times = rig.all_ran(&ids).await;
     for (place, (begin, _)) in times.iter().enumerate() {
         for (more, (end, _)) in times[place..].iter().enumerate() {
-            // A millisecond of rounding at each end.
-            let window = u32::try_from(end - begin + 2).unwrap() + u32::try_from(LATENESS.as_millis()).unwrap();
+            let window = u32::try_from(end - begin + GRANTED_BEFORE_MS).unwrap();
+            let window = window + u32::try_from(LATENESS.as_millis()).unwrap();
             let most = 3.0 + f64::from(window) / 1_000.0 * 20.0;
             assert!(
                 f64::from(u32::try_from(more + 1).unwrap()) <= most,

@@ -23,6 +23,10 @@ async fn the_last_attempt_is_the_last() {
     let settled = rig.client.call(retried("flaky", r#"{"until":9}"#, 3)).await.unwrap();
     let failure = failure(&settled);
     assert_eq!((failure.kind, failure.attempt), (Kind::Returned, Some(3)));
+    let tried: Vec<_> = settled.usage.tried.iter().map(|tried| (tried.attempt, tried.kind, &*tried.message)).collect();
+    assert_eq!(tried, [(1, Kind::Returned, "attempt 1 of 9"), (2, Kind::Returned, "attempt 2 of 9")]);
+    assert!(settled.usage.tried.iter().all(|tried| Some(&tried.host) == settled.usage.host.as_ref()));
+    assert!(settled.usage.tried.is_sorted_by_key(|tried| tried.at));
     assert_eq!(failure.message, "attempt 3 of 9");
     rig.until_idle().await;
 }
@@ -40,7 +44,7 @@ async fn a_task_that_waits_for_its_next_attempt_says_so() {
     let (rig, _host) = Rig::with_host().await;
     let id = rig.submit(retried_in_an_hour()).await;
     rig.until(&id, State::Retrying).await;
-    let Some(Record::Retrying { next, due, failure }) = rig.record(&id).await else { panic!("it waits") };
+    let Some(Record::Retrying { next, due, failure, .. }) = rig.record(&id).await else { panic!("it waits") };
     assert_eq!((next, failure.message.as_str()), (2, "attempt 1 of 2"));
     let wait = due.since(rig.broker.clock.now());
     assert!(wait > Duration::from_secs(3_500), "{wait:?}");

@@ -1,5 +1,6 @@
 //! Which hosts there are, what they do, and how they leave: of real processes.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -175,4 +176,47 @@ async fn a_host_stays_small_whatever_guests_do() {
     println!("MiB that the host holds after each round: {held:?}");
     assert!(held.iter().all(|mib| *mib < 1_000), "{held:?}");
     assert!(held[2] < held[0] + 200, "it grows: {held:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_bounds_what_tasks_ask_for() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    let _host = cli.host(&["--fuel-max", "20000000", "--memory-max", "8388608", "--attempt-timeout-max", "2s"]);
+    let call = |args: &[&str]| cli.run(&[&["call", "--retry", "1"][..], args].concat());
+    let much = ["probe/burn", "{\"units\": 4000000}"];
+    call(&[&much[..], &["--fuel", "off"]].concat()).fails(1, &["error: out_of_fuel", "20000000"]);
+    call(&[&much[..], &["--fuel", "50000000000"]].concat()).fails(1, &["error: out_of_fuel", "20000000"]);
+    call(&["probe/alloc", "{\"bytes\": 16777216}", "--memory", "1073741824"])
+        .fails(1, &["error: memory_limit", "more than its 8388608 bytes"]);
+    assert_eq!(call(&["probe/alloc", "{\"bytes\": 1048576}"]).output(), "1048576");
+    cli.run(&["host", "--memory-max", "1"]).fails(2, &["from 131072 to 1073741824"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_push_has_compiled_its_host_has_at_once() {
+    let (_server, cli) = server().await;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().to_str().unwrap();
+    let file = guests::built("probe");
+    cli.run(&["module", "push", "probe", file.to_str().unwrap(), "--cache", cache]).output();
+    let artifacts = || {
+        let files = walk(dir.path());
+        files.into_iter().filter(|file| file.extension().is_some_and(|kind| kind == "cwasm")).collect::<Vec<_>>()
+    };
+    let stored = artifacts();
+    let written = |file: &std::path::PathBuf| std::fs::metadata(file).unwrap().ino();
+    let inodes: Vec<u64> = stored.iter().map(written).collect();
+    assert_eq!(stored.len(), 1);
+    let host = cli.host(&["--cache", cache]);
+    assert_eq!(cli.run(&["call", "probe/echo", "1"]).output(), "1");
+    assert_eq!(artifacts(), stored);
+    assert_eq!(stored.iter().map(written).collect::<Vec<_>>(), inodes, "it was not compiled again");
+    assert!(!host.has_said("compiled"));
+}
+
+/// All files below a folder.
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
 }

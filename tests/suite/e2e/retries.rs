@@ -112,3 +112,23 @@ async fn a_task_that_nobody_took_up_in_time_expires() {
     assert_eq!(cli.settled(&late)["state"], "expired");
     assert_eq!(cli.settled(&early)["output"], 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_ends_when_its_time_is_over_whatever_it_does() {
+    let (_server, cli) = server().await;
+    cli.push("probe");
+    let unseen = cli.send(&["probe/burn", "{\"units\": 1}", "--timeout", "1ms"]);
+    let delayed = cli.send(&["probe/burn", "{\"units\": 1}", "--timeout", "1m", "--delay", "10ms"]);
+    let _host = cli.host(&[]);
+    cli.run(&["result", &unseen, "--wait"]).fails(1, &["error: timeout: the task's time was over before it ran"]);
+    assert!(cli.run(&["dead", "show", &unseen]).output().contains("timeout"));
+    assert_eq!(cli.settled(&delayed)["state"], "succeeded", "it is counted from when the task is due");
+    // It runs when its time is over: neither is it tried again, nor does it run on.
+    let burn = ["call", "probe/burn", "{\"units\": 4000000000}", "--fuel", "off", "--timeout", "300ms", "--retry", "9"];
+    cli.run(&burn).fails(1, &["error: timeout: attempt 1 still ran when the task's time was over"]);
+    // The next attempt would come too late.
+    let flaky =
+        |policy: &str| cli.run(&["call", "probe/flaky", "{\"until\": 2}", "--timeout", "30m", "--retry", policy]);
+    flaky("{\"attempts\":2,\"backoff\":\"1h\",\"max\":\"1h\"}").fails(1, &["error: returned: attempt 1 of 2"]);
+    assert_eq!(flaky("{\"attempts\":2,\"backoff\":\"10ms\"}").output(), "2");
+}

@@ -88,6 +88,16 @@ async fn a_machine_that_is_too_busy_is_no_fault_of_the_module() {
 }
 
 #[tokio::test]
+async fn compilers_have_nothing_of_the_system_in_reach() {
+    let rig = Rig::new();
+    for wasm in [guests::spins(), guests::says(1, "1", 0)] {
+        let wasm = Bytes::from(wasm);
+        let module = rig.sandbox.load(&Digest::of(&wasm), wasm).await.unwrap();
+        assert!(module.compilation().unwrap().confined, "its status says that its system calls are filtered");
+    }
+}
+
+#[tokio::test]
 async fn a_missing_compiler_is_no_fault_of_the_module() {
     let rig = Rig::with(|config| config.compiler.program = "/nowhere/lovage".into());
     let bytes = Bytes::from(guests::spins());

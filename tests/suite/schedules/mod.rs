@@ -26,6 +26,7 @@ use lovage::model::lifecycle::{End, Record, Settled, Usage};
 use lovage::model::module::Manifest;
 use lovage::model::name::PARTITIONS;
 use lovage::model::schedule::{CATCH_UP_DEFAULT, Overlap, Rules, When};
+use lovage::model::signature::Wanted;
 use lovage::model::{Contract, Signature, TaskDescription, TaskId, TaskKey, Tenant, Timestamp, Value};
 use lovage::protocol::schedule::{Call, Schedule, What};
 use lovage::protocol::subject::{PRIORITY_DEFAULT, TaskSubject};
@@ -140,7 +141,7 @@ impl Rig {
     fn draft(&self, name: &str, overlap: Overlap) -> Draft {
         let call = Call {
             signature: Signature::new("m/t".parse().unwrap(), "7"),
-            expires: None,
+            wanted: Wanted::default(),
             queue: "default".parse().unwrap(),
             priority: PRIORITY_DEFAULT,
         };
