@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use crate::local::{Call, Executor, Ran};
 use crate::model::lifecycle::Usage;
 use crate::model::limits::Wish;
-use crate::model::module::Manifest;
+use crate::model::module::{Contract, Manifest};
 use crate::model::{
     Digest, Failure, Granted, Kind, Limits, ModuleName, Outcome, TaskDescription, TaskRef, Tenant, Version,
 };
@@ -121,6 +121,11 @@ impl Executor for Guests {
     fn find(&self, task: &TaskRef) -> Result<Pin, String> {
         let (guest, _) = self.guest(task).map_err(|(_, why)| why)?;
         Ok(Pin { version: guest.version.clone(), digest: guest.digest })
+    }
+
+    fn may_replace(&self, task: &TaskRef) -> bool {
+        let may = |guest: &Guest| guest.manifest.flows || guest.code.contract() == Contract::Task;
+        self.modules.get(&task.module).is_none_or(may)
     }
 
     async fn execute(&self, call: Call) -> Ran {

@@ -219,3 +219,17 @@ fn tests_are_nearly_half_of_the_lines() {
     println!("code {code}, tests {tests}: {share} %");
     assert!(share >= 45, "tests are {share} % of the lines");
 }
+
+/// The contract between a run and its driver names the tests that hold it.
+#[test]
+fn tests_that_the_drivers_contract_names_are_there() {
+    let path = Path::new("src/workflow/run/mod.rs");
+    let (_, text) = files().into_iter().find(|(file, _)| file == path).unwrap();
+    let doc: String = text.lines().take_while(|line| line.starts_with("//!")).collect();
+    let named: Vec<&str> = doc.split('`').filter(|word| word.len() > 25 && !word.contains([' ', ':', '/'])).collect();
+    assert!(named.len() >= 10, "{named:?}");
+    let all: String = [rust_files("src"), rust_files("tests")].concat().into_iter().map(|(_, text)| text).collect();
+    for test in named {
+        assert!(all.contains(&format!("fn {test}(")), "there is no test {test}");
+    }
+}

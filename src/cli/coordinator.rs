@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::sync::watch;
@@ -13,7 +14,8 @@ use super::queue_watch::watch_queues;
 use super::{Connect, Fault, status};
 use crate::broker::nats::Nats;
 use crate::client::Client;
-use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT};
+use crate::coordinator::{Config, Coordinator, RUNS_IN_MEMORY_MAX_DEFAULT, Retention};
+use crate::model::time::parse_duration;
 use crate::schedule::driver::Driver;
 use crate::telemetry::Metrics;
 use crate::webhook::Webhooks;
@@ -28,6 +30,9 @@ pub(super) struct CoordinatorArgs {
     #[arg(long, default_value_t = RUNS_IN_MEMORY_MAX_DEFAULT)]
     runs_in_memory: usize,
 
+    #[command(flatten)]
+    keep: Keep,
+
     /// Let webhooks tell receivers that are not on the public internet: this machine, private networks.
     #[arg(long)]
     webhooks_private: bool,
@@ -35,6 +40,32 @@ pub(super) struct CoordinatorArgs {
     /// Port of /healthz, /readyz and /metrics; none are served without it.
     #[arg(long)]
     port: Option<u16>,
+}
+
+/// How long runs are kept that have ended.
+#[derive(Clone, Args)]
+pub(super) struct Keep {
+    /// How long a run is kept after its end, with its journal and its values: 1m or more.
+    #[arg(long, value_name = "DURATION", value_parser = age, default_value = "7d")]
+    keep_runs_for: Duration,
+
+    /// Ended runs of a tenant that are kept at most: beyond them those go first that ended first.
+    #[arg(long, value_name = "N", default_value_t = Retention::default().count_max)]
+    keep_runs: usize,
+}
+
+/// The shortest time that ended runs are kept: whoever waits for a run looks at its end.
+const KEEP_MIN: Duration = Duration::from_secs(60);
+
+fn age(text: &str) -> Result<Duration, String> {
+    let age = parse_duration(text).map_err(|error| error.to_string())?;
+    if age < KEEP_MIN { Err("it takes 1m or more".to_owned()) } else { Ok(age) }
+}
+
+impl From<&Keep> for Retention {
+    fn from(keep: &Keep) -> Self {
+        Self { age_max: keep.keep_runs_for, count_max: keep.keep_runs }
+    }
 }
 
 impl CoordinatorArgs {
@@ -51,7 +82,7 @@ impl CoordinatorArgs {
             let prepare = async {
                 await_broker(&nats, &self.connect.nats).await;
                 provision(&nats, &self.connect.tenant).await?;
-                begin(&nats, &metrics, 0, self.runs_in_memory).await
+                begin(&nats, &metrics, (0, self.runs_in_memory), &self.keep).await
             };
             let Some(begun) = stop.run_until_cancelled(prepare).await else { return Ok(()) };
             let (coordinator, driver) = begun?;
@@ -75,15 +106,16 @@ impl CoordinatorArgs {
     }
 }
 
-/// The coordinator that is the `place`-th of this process, and its driver of schedules.
+/// The coordinator that is the `place`-th of this process, with so many runs in memory, and its driver of schedules.
 pub(super) async fn begin(
     nats: &Nats,
     metrics: &Metrics,
-    place: usize,
-    runs_in_memory_max: usize,
+    (place, runs_in_memory_max): (usize, usize),
+    keep: &Keep,
 ) -> Result<(Coordinator, Driver), Fault> {
     let mut config = Config::new(process_id(place).parse()?);
     config.runs_in_memory_max = runs_in_memory_max;
+    config.retention = keep.into();
     info!(coordinator = %config.id, "a coordinator begins");
     let coordinator = Coordinator::begin(nats.broker(), config, metrics).await?;
     let driver = Driver::begin(nats.broker(), coordinator.holds(), metrics.schedules.clone()).await?;
@@ -94,4 +126,31 @@ pub(super) async fn begin(
 pub(super) async fn reads(mut ready: watch::Receiver<bool>, stop: &CancellationToken) -> bool {
     let reads = stop.run_until_cancelled(ready.wait_for(|reads| *reads)).await;
     reads.is_some_and(|reads| reads.is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        keep: Keep,
+    }
+
+    fn retention(args: &[&str]) -> Option<Retention> {
+        let line = Line::try_parse_from([&["lovage"], args].concat()).ok()?;
+        Some(Retention::from(&line.keep))
+    }
+
+    #[test]
+    fn what_is_kept_of_runs_is_said_by_age_and_count_and_is_a_week_and_many_where_nobody_says() {
+        assert_eq!(retention(&[]), Some(Retention::default()));
+        let day = Retention { age_max: Duration::from_secs(24 * 3_600), count_max: 7 };
+        assert_eq!(retention(&["--keep-runs-for", "1d", "--keep-runs", "7"]), Some(day));
+        for bad in [["--keep-runs-for", "59s"], ["--keep-runs-for", "soon"], ["--keep-runs", "-1"]] {
+            assert_eq!(retention(&bad), None, "{bad:?}");
+        }
+    }
 }

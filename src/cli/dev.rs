@@ -46,6 +46,9 @@ pub(super) struct Dev {
     #[arg(long, default_value_t = 1)]
     hosts: usize,
 
+    #[command(flatten)]
+    keep: coordinator::Keep,
+
     /// Let webhooks tell receivers that are not on the public internet: this machine, private networks.
     #[arg(long)]
     webhooks_private: bool,
@@ -93,7 +96,8 @@ impl Dev {
             hosts.push(self.serve.begin(nats, &tenant, &metrics, place).await?);
         }
         let mover = Mover::begin(nats.broker()).await?;
-        let (coordinator, driver) = coordinator::begin(nats, &metrics, self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT).await?;
+        let (coordinator, driver) =
+            coordinator::begin(nats, &metrics, (self.hosts, RUNS_IN_MEMORY_MAX_DEFAULT), &self.keep).await?;
         let webhooks = Webhooks::new(nats.broker(), self.webhooks_private)?;
         let ready = coordinator.ready();
         let tell = async {

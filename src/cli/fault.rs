@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::model::name::Invalid;
 use crate::model::{Failure, Kind};
 use crate::protocol::note::printable;
-use crate::store::catalogue::Unresolved;
+use crate::store::catalogue::{Unknown, Unresolved};
 use crate::store::secrets;
 use crate::{broker, client, sandbox};
 
@@ -14,7 +14,8 @@ use crate::{broker, client, sandbox};
 pub struct Fault {
     code: u8,
     message: String,
-    hint: Option<String>,
+    /// Lines that follow it: where, why, what to do.
+    hints: Vec<String>,
 }
 
 impl Fault {
@@ -22,40 +23,47 @@ impl Fault {
     #[must_use]
     pub fn failed(failure: &Failure) -> Self {
         let detail = failure.detail.as_ref().map(|detail| format!("detail: {detail}"));
-        Self { code: 1, message: failure.to_string(), hint: detail }
+        Self { code: 1, message: failure.to_string(), hints: detail.into_iter().collect() }
     }
 
     /// Wrong use: exit code 2.
     #[must_use]
     pub fn usage(message: impl Into<String>) -> Self {
-        Self { code: 2, message: message.into(), hint: None }
+        Self { code: 2, message: message.into(), hints: Vec::new() }
     }
 
     /// The platform could not: exit code 3.
     #[must_use]
     pub fn platform(message: impl Into<String>) -> Self {
-        Self { code: 3, message: message.into(), hint: None }
+        Self { code: 3, message: message.into(), hints: Vec::new() }
+    }
+
+    /// Whoever waited went away, and what was awaited goes on: no failure, exit code 0.
+    #[must_use]
+    pub fn detached(message: impl Into<String>) -> Self {
+        Self { code: 0, message: message.into(), hints: Vec::new() }
     }
 
     /// The same with a hint on what to do.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hints.push(hint.into());
         self
     }
 
-    /// The same with a hint, if there is one and none was given yet.
+    /// The same with the place where it happened, if that is known, before all that is said more.
     #[must_use]
-    pub fn hint_if_none(mut self, hint: Option<String>) -> Self {
-        self.hint = self.hint.or(hint);
+    pub fn at(mut self, place: Option<String>) -> Self {
+        self.hints.splice(0..0, place);
         self
     }
 
     /// Prints the failure, and returns its exit code.
     #[must_use]
     pub fn report(&self) -> ExitCode {
-        eprintln!("error: {}", printable(&self.message));
-        if let Some(hint) = &self.hint {
+        let title = if self.code == 0 { "" } else { "error: " };
+        eprintln!("{title}{}", printable(&self.message));
+        for hint in &self.hints {
             eprintln!("  {}", printable(hint));
         }
         ExitCode::from(self.code)
@@ -110,6 +118,7 @@ impl From<client::Error> for Fault {
                 | Unresolved::Unreadable { .. }
                 | Unresolved::TooMany => usage,
             },
+            Error::Unknown(unknown) => unknown_hints(usage, &unknown),
             Error::RunNotFound(_)
             | Error::RunEnded { .. }
             | Error::SignalUnknown { .. }
@@ -120,7 +129,8 @@ impl From<client::Error> for Fault {
             | Error::UnderWay(_)
             | Error::KeyUnusable(_)
             | Error::KeyTaken { .. }
-            | Error::Refused(_) => usage,
+            | Error::RunKeyTaken { .. } => usage,
+            Error::Refused(why) => Self::usage(why),
             Error::WebhookNotFound(_) => usage.hint("`lovage webhook ls` lists what there is"),
             Error::HostNotFound(_) => usage.hint("`lovage hosts ls` lists what there is"),
             Error::QueueNotFound(_) => usage.hint("`lovage queue ls` lists what there is"),
@@ -132,6 +142,19 @@ impl From<client::Error> for Fault {
             }
         }
     }
+}
+
+/// The same with what to do about what is not there.
+pub(super) fn unknown_hints(fault: Fault, unknown: &[Unknown]) -> Fault {
+    let any = |wanted: fn(&Unresolved) -> bool| unknown.iter().any(|unknown| wanted(&unknown.why));
+    let module = any(|why| matches!(why, Unresolved::Module { .. }));
+    let flow = any(|why| matches!(why, Unresolved::Flow { .. }));
+    let fault = if module {
+        fault.hint("`lovage module ls` lists what there is; upload with `lovage module push`")
+    } else {
+        fault
+    };
+    if flow { fault.hint("`lovage flow ls` lists what there is; store one with `lovage flow push`") } else { fault }
 }
 
 impl From<sandbox::Error> for Fault {
@@ -194,9 +217,9 @@ mod tests {
             (Error::Other(on()), ""),
         ] {
             let fault = Fault::from(client::Error::Broker(error));
-            assert_eq!((fault.code, fault.hint.is_some()), (3, !hint.is_empty()), "{fault:?}");
+            assert_eq!((fault.code, !fault.hints.is_empty()), (3, !hint.is_empty()), "{fault:?}");
             assert!(fault.message.starts_with("failed to "), "{fault:?}");
-            assert!(fault.hint.unwrap_or_default().contains(hint));
+            assert!(fault.hints.concat().contains(hint));
         }
     }
 
@@ -224,7 +247,9 @@ mod tests {
     #[test]
     fn a_failures_detail_is_its_hint() {
         let failure = Failure::new(Kind::Trap, "boom").with_detail(serde_json::json!({"code": 1}));
-        assert_eq!(Fault::failed(&failure).hint.as_deref(), Some("detail: {\"code\":1}"));
-        assert_eq!(Fault::failed(&Failure::new(Kind::Trap, "boom")).hint, None);
+        assert_eq!(Fault::failed(&failure).hints, ["detail: {\"code\":1}"]);
+        let placed = Fault::failed(&failure).at(Some("in step 0".to_owned())).hints;
+        assert_eq!(placed, ["in step 0", "detail: {\"code\":1}"], "its place comes first");
+        assert!(Fault::failed(&Failure::new(Kind::Trap, "boom")).at(None).hints.is_empty());
     }
 }

@@ -6,11 +6,14 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
+use super::fault::unknown_hints;
+use super::run::{is_file, stored};
 use super::{Connect, Fault, output};
 use crate::model::{FlowName, Version};
 use crate::protocol::note::printable;
+use crate::store::catalogue::Unknown;
 use crate::workflow::flow::{
-    DOCUMENT_BYTES_MAX, Document, Problem, count, flows, graph, schema, schema_problems, signals, tasks,
+    DOCUMENT_BYTES_MAX, Document, Problem, count, flows, graph, located, schema, schema_problems, signals, tasks,
 };
 
 /// Check and draw flow documents.
@@ -58,19 +61,25 @@ pub(super) struct Ls {
 /// Say what is wrong with a document, or what it uses.
 #[derive(Args)]
 pub(super) struct Check {
-    /// The document, in YAML or JSON; - for stdin.
+    /// The document, in YAML or JSON; - for stdin; or the name of a stored flow: NAME or NAME@VERSION.
     file: String,
 
     /// Print JSON.
     #[arg(long)]
     json: bool,
+
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// Draw a document.
 #[derive(Args)]
 pub(super) struct Graph {
-    /// The document, in YAML or JSON; - for stdin.
+    /// The document, in YAML or JSON; - for stdin; or the name of a stored flow: NAME or NAME@VERSION.
     file: String,
+
+    #[command(flatten)]
+    connect: Connect,
 
     /// What to draw it in.
     #[arg(long, value_enum, default_value_t = Format::Svg)]
@@ -98,8 +107,8 @@ impl Flow {
         match self {
             Self::Push(push) => push.run().await,
             Self::Ls(ls) => ls.run().await,
-            Self::Check(check) => check.run(),
-            Self::Graph(graph) => graph.run(),
+            Self::Check(check) => check.run().await,
+            Self::Graph(graph) => graph.run().await,
             Self::Schema => output::line(&format!("{:#}", schema())),
         }
     }
@@ -125,6 +134,11 @@ impl Ls {
             Some(name) => client.flow_versions(name).await?,
             None => client.flows().await?,
         };
+        match &self.name {
+            Some(name) if records.is_empty() => eprintln!("there is no flow {name}"),
+            None if records.is_empty() => eprintln!("no flow is stored"),
+            Some(_) | None => {}
+        }
         if self.json {
             return records.iter().try_for_each(output::json);
         }
@@ -140,8 +154,8 @@ impl Ls {
 }
 
 impl Check {
-    fn run(&self) -> Result<(), Fault> {
-        match read(&self.file)? {
+    async fn run(&self) -> Result<(), Fault> {
+        match named(&self.connect, &self.file).await? {
             Ok(document) if self.json => output::json(&report(&document)),
             Ok(document) => output::line(&summary(&document)),
             Err(problems) => {
@@ -156,8 +170,8 @@ impl Check {
 }
 
 impl Graph {
-    fn run(&self) -> Result<(), Fault> {
-        let document = read(&self.file)?.map_err(|problems| refused(&self.file, &problems))?;
+    async fn run(&self) -> Result<(), Fault> {
+        let document = named(&self.connect, &self.file).await?.map_err(|problems| refused(&self.file, &problems))?;
         let drawn = match self.format {
             Format::Svg => graph::svg(&document),
             Format::Dot => graph::dot(&document),
@@ -171,13 +185,47 @@ impl Graph {
     }
 }
 
+/// The document of a file, or, where there is none and it looks like a name, of a stored flow; no server is asked for a file.
+async fn named(connect: &Connect, flow: &str) -> Result<Result<Document, Vec<Problem>>, Fault> {
+    if is_file(flow) || PathBuf::from(flow).exists() {
+        return read(flow);
+    }
+    let (_nats, client) = connect.client().await?;
+    Ok(Ok(stored(&client, flow).await?.document))
+}
+
 /// Reads a document that must be a flow.
 pub(super) fn read_checked(file: &str) -> Result<Document, Fault> {
-    read(file)?.map_err(|problems| refused(file, &problems))
+    Ok(read_text(file)?.0)
+}
+
+/// Reads a document that must be a flow, and the YAML text that it was read from.
+pub(super) fn read_text(file: &str) -> Result<(Document, Option<String>), Fault> {
+    read_with(file)?.map_err(|problems| refused(file, &problems))
+}
+
+/// Prints what a flow calls that is not there, each with its place.
+pub(super) fn unknown(name: &str, yaml: Option<&str>, unknown: &[Unknown]) -> Fault {
+    let own = unknown.iter().filter(|unknown| unknown.flow.is_none());
+    let mut problems = located(own.map(|unknown| (unknown.place.clone(), unknown.field, unknown.problem())), yaml);
+    // What a stored flow calls has its place in that one.
+    problems.extend(unknown.iter().filter(|unknown| unknown.flow.is_some()).map(|unknown| Problem {
+        place: String::new(),
+        line_column: None,
+        message: unknown.problem(),
+    }));
+    unknown_hints(refused(name, &problems), unknown)
 }
 
 /// Reads a document. One that is too large is refused without being read as a whole.
 pub(super) fn read(file: &str) -> Result<Result<Document, Vec<Problem>>, Fault> {
+    Ok(read_with(file)?.map(|(document, _)| document))
+}
+
+/// A document and its YAML text, or what is wrong with it.
+type Read = Result<(Document, Option<String>), Vec<Problem>>;
+
+fn read_with(file: &str) -> Result<Read, Fault> {
     let failed = |error| Fault::usage(format!("failed to read the flow {file:?}: {error}"));
     let mut text = Vec::new();
     let limit = DOCUMENT_BYTES_MAX as u64 + 1;
@@ -194,7 +242,7 @@ pub(super) fn read(file: &str) -> Result<Result<Document, Vec<Problem>>, Fault> 
     let yaml = if is_json { None } else { std::str::from_utf8(&text).ok() };
     Ok(read.and_then(|document| {
         let problems = schema_problems(&document, yaml);
-        if problems.is_empty() { Ok(document) } else { Err(problems) }
+        if problems.is_empty() { Ok((document, yaml.map(str::to_owned))) } else { Err(problems) }
     }))
 }
 

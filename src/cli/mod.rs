@@ -16,6 +16,7 @@ mod events;
 mod exec;
 mod fault;
 mod flow;
+mod follow;
 mod gather;
 mod host;
 mod hosts;
@@ -25,6 +26,7 @@ mod interrupt;
 mod keys;
 mod kv;
 mod limits;
+mod logs;
 mod module;
 mod new;
 mod output;
@@ -92,8 +94,8 @@ enum Command {
     Result(task::ResultArgs),
     /// Cancel a task.
     Cancel(task::Cancel),
-    /// Print the log of a task.
-    Logs(task::Logs),
+    /// Print the log of a task, of a run's steps, or of one step.
+    Logs(logs::Logs),
     /// See what happens to tasks, runs, schedules and hosts, live or afterwards.
     Events(events::Events),
     /// See what runs and waits under limits across the fleet.

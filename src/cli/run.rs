@@ -6,13 +6,15 @@ use bytes::Bytes;
 use clap::Args;
 use serde_json::json;
 
-use super::interrupt::{Choice, Interrupts, OnInterrupt};
-use super::tree::Screen;
-use super::{Connect, Fault, flow, input, output};
-use crate::client::{Client, Error, Order};
+use super::follow::{self, How};
+use super::interrupt::OnInterrupt;
+use super::{Connect, Fault, flow, input, output, tree};
+use crate::client::{Client, Error, Order, RunView};
 use crate::model::signature::parse_label;
-use crate::model::{FlowName, RunId, Version};
+use crate::model::{Failure, FlowName, Kind, Version};
+use crate::protocol::note::printable;
 use crate::workflow::journal::{End, Ending};
+use crate::workflow::run::StepState;
 
 /// `lovage run`.
 #[derive(Args)]
@@ -27,7 +29,7 @@ pub(super) struct RunArgs {
     #[arg(long)]
     detach: bool,
 
-    /// Two runs with the same key are one run.
+    /// Two runs with the same key are one run; the key with another flow or input is refused.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
 
@@ -60,30 +62,39 @@ impl RunArgs {
         if self.flow == "-" && self.input.as_deref() == Some("-") {
             return Err(Fault::usage("the flow and its input cannot both come from stdin"));
         }
-        let file = if is_file(&self.flow) { Some(flow::read_checked(&self.flow)?) } else { None };
+        let file = if is_file(&self.flow) { Some(flow::read_text(&self.flow)?) } else { None };
         let given: Option<Bytes> = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
         let (_nats, client) = self.connect.client().await?;
-        let order = match file {
-            Some(document) => Order::new(document),
-            None => stored(&client, &self.flow).await?,
+        let (order, yaml) = match file {
+            Some((document, yaml)) => (Order::new(document), yaml),
+            None => (stored(&client, &self.flow).await?, None),
+        };
+        let refused = |error: Error| {
+            let Error::Unknown(unknown) = error else { return error.into() };
+            flow::unknown(&self.flow, yaml.as_deref(), &unknown)
         };
         let labels: BTreeMap<String, String> = self.labels.into_iter().collect();
         let order = Order { input: given, labels, idempotency_key: self.idempotency_key, ..order };
-        let run = client.start(order).await?;
         if self.detach {
-            return output::line(run.as_str());
+            return output::line(client.start(order).await.map_err(refused)?.as_str());
         }
-        follow(&client, &run, self.on_interrupt, (self.quiet, self.json)).await
+        // Who listens before the start misses nothing.
+        let run = client.run_id(&order);
+        let notes = follow::notes(&client, &run, self.quiet).await?;
+        client.start_as(run.clone(), order).await.map_err(refused)?;
+        let how = How { on_interrupt: self.on_interrupt, quiet: self.quiet, json: self.json };
+        follow::follow(&client, &run, notes, how).await
     }
 }
 
 /// A path has a dot or a slash, which no name of a flow has; `NAME@1.2` has one behind its `@`.
-fn is_file(flow: &str) -> bool {
+pub(super) fn is_file(flow: &str) -> bool {
     let name = flow.split_once('@').map_or(flow, |(name, _)| name);
     flow == "-" || name.contains(['.', '/', '\\'])
 }
 
-async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
+/// The stored flow of NAME or NAME@VERSION, ready to be started.
+pub(super) async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
     let (name, version) = match flow.split_once('@') {
         Some((name, version)) => (name, Some(version.parse::<Version>()?)),
         None => (flow, None),
@@ -92,54 +103,11 @@ async fn stored(client: &Client, flow: &str) -> Result<Order, Fault> {
     Ok(client.order(&name, version.as_ref()).await?)
 }
 
-/// Shows a run until it ends, and prints its output as `(quiet, as_json)` say. Ctrl-c is asked about, or does what was said.
-pub(super) async fn follow(
-    client: &Client,
-    run: &RunId,
-    on_interrupt: Option<OnInterrupt>,
-    (quiet, as_json): (bool, bool),
-) -> Result<(), Fault> {
-    let mut interrupts = Interrupts::listen(on_interrupt)?;
-    if !quiet {
-        eprintln!("run {run}");
-    }
-    let mut screen = Screen::new(quiet);
-    let mut show = |view: &crate::client::RunView, changes: &[crate::workflow::run::Change]| {
-        screen.show(view, changes);
-        true
-    };
-    let mut watching = Box::pin(client.watch_run(run, &mut show));
-    let watched = loop {
-        let choice = tokio::select! {
-            watched = &mut watching => break watched?,
-            choice = interrupts.choice() => choice?,
-        };
-        match choice {
-            Choice::GoOn => {}
-            Choice::Cancel => match client.cancel_run(run).await {
-                // Its end is on its way.
-                Ok(()) | Err(Error::RunEnded { .. }) => {}
-                Err(error) => return Err(error.into()),
-            },
-            Choice::Detach => {
-                let hint = format!("watch it with `lovage runs watch {run}`, end it with `lovage runs cancel {run}`");
-                return Err(Fault::platform(format!("detached: run {run} goes on")).hint(hint));
-            }
-        }
-    };
-    drop(watching);
-    screen.finish(&watched);
-    match watched.end() {
-        Some(end) => print_end(client, run, &end, as_json).await,
-        None => Err(Fault::platform(format!("the journal of run {run} ended before the run did"))),
-    }
-}
-
 /// Prints how a run ended; a failure is the command's own.
-pub(super) async fn print_end(client: &Client, run: &RunId, end: &End, as_json: bool) -> Result<(), Fault> {
+pub(super) async fn print_end(client: &Client, view: &RunView, end: &End, as_json: bool) -> Result<(), Fault> {
+    let run = &view.start().run;
     for failure in &end.compensation_failures {
-        let step = failure.step.as_ref().map(|step| format!(" in step {step}")).unwrap_or_default();
-        eprintln!("not undone{step}: {}", crate::protocol::note::printable(&failure.to_string()));
+        not_undone(failure, label_of(view, failure));
     }
     if as_json {
         let state = match &end.result {
@@ -161,15 +129,23 @@ pub(super) async fn print_end(client: &Client, run: &RunId, end: &End, as_json: 
     match &end.result {
         Ending::Succeeded(_) if as_json => Ok(()),
         Ending::Succeeded(value) => output::value(&client.run_value(run, value).await?),
-        Ending::Failed(failure) => {
-            let step = failure.step.as_ref().map(|step| format!("in step {step}"));
-            let fault = Fault::failed(failure);
-            Err(fault.hint_if_none(step))
-        }
-        Ending::Cancelled => {
-            Err(Fault::failed(&crate::model::Failure::new(crate::model::Kind::Cancelled, "the run was cancelled")))
-        }
+        Ending::Failed(failure) => Err(Fault::failed(failure).at(tree::place(failure, label_of(view, failure)))),
+        Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
     }
+}
+
+/// What the step is called that failed so; a failure may be one of a child run, whose steps have other names.
+fn label_of<'v>(view: &'v RunView, failure: &Failure) -> Option<&'v str> {
+    let step = view.step(failure.step.as_ref()?)?;
+    let own = matches!(&step.state, StepState::Failed(other) | StepState::Catching(other) if other == failure);
+    own.then_some(step.label.as_str())
+}
+
+/// Says that a compensation failed.
+pub(super) fn not_undone(failure: &Failure, label: Option<&str>) {
+    let place = tree::place(failure, label).map(|place| format!(" {place}")).unwrap_or_default();
+    let detail = failure.detail.as_ref().map(|detail| format!(", detail: {detail}")).unwrap_or_default();
+    eprintln!("not undone{place}: {}", printable(&format!("{failure}{detail}")));
 }
 
 #[cfg(test)]

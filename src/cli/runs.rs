@@ -5,13 +5,14 @@ mod show;
 use clap::{Args, Subcommand};
 use futures::TryStreamExt as _;
 
+use super::follow::{self, How};
 use super::interrupt::OnInterrupt;
-use super::run::{follow, label};
+use super::run::label;
 use super::{Connect, Fault, input, output};
 use crate::client::{RUNS_SHOWN_DEFAULT, RunFilter};
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{Datum, FlowName, RunId, SignalId, SignalName, Timestamp};
-use crate::workflow::wire::RunState;
+use crate::workflow::wire::{Entry, RunState};
 use show::Show;
 
 /// List, show and control runs.
@@ -121,7 +122,9 @@ impl Runs {
             Self::Watch(watch) => {
                 let Watch { one, json } = watch;
                 let (_nats, client) = one.connect.client().await?;
-                follow(&client, &one.run, Some(OnInterrupt::Detach), (json, json)).await
+                let how = How { on_interrupt: Some(OnInterrupt::Detach), quiet: json, json };
+                let notes = follow::notes(&client, &one.run, json).await?;
+                follow::follow(&client, &one.run, notes, how).await
             }
             Self::Cancel(one) => {
                 let (_nats, client) = one.connect.client().await?;
@@ -181,8 +184,11 @@ impl Ls {
             ..RunFilter::default()
         };
         let runs = client.runs(&filter).await?;
+        if runs.is_empty() {
+            eprintln!("no run fits; a run is listed once a coordinator has begun it");
+        }
         if self.json {
-            return runs.iter().try_for_each(output::json);
+            return runs.iter().try_for_each(|entry| output::json(&whole(entry)));
         }
         let rows: Vec<Vec<String>> = runs
             .iter()
@@ -201,6 +207,16 @@ impl Ls {
             .collect();
         output::table(&["RUN", "FLOW", "STATE", "STARTED", "TOOK", "WHY"], &rows)
     }
+}
+
+/// An entry as JSON, with its times as people and other commands write them.
+fn whole(entry: &Entry) -> serde_json::Value {
+    let mut whole = serde_json::json!(entry);
+    if let Some(fields) = whole.as_object_mut() {
+        fields.insert("started".to_owned(), entry.started.to_string().into());
+        fields.extend(entry.ended.map(|ended| ("ended".to_owned(), ended.to_string().into())));
+    }
+    whole
 }
 
 pub(super) fn since(text: &str, now: Timestamp) -> Result<Timestamp, Fault> {

@@ -103,7 +103,8 @@ pub(super) fn shown(line: &LogLine) -> String {
     format!("{} {:5} [{}] {}", line.at, line.level.as_str(), line.attempt, printable(&line.message))
 }
 
-fn amount(progress: &Progress) -> String {
+/// As in `1 of 4  reading`.
+pub(super) fn amount(progress: &Progress) -> String {
     let of = progress.total.map(|total| format!(" of {}", number(total))).unwrap_or_default();
     let note = progress.note.as_deref().map(|note| format!("  {}", printable(note))).unwrap_or_default();
     format!("{}{of}{note}", number(progress.done))
@@ -116,7 +117,7 @@ fn number(number: f64) -> String {
 }
 
 /// As in `[######..................]  25%  1 of 4  reading`; without a total there is nothing to draw.
-fn bar(progress: &Progress) -> String {
+pub(super) fn bar(progress: &Progress) -> String {
     let short = Progress {
         note: progress.note.as_deref().map(|note| printable(note).chars().take(NOTE_CHARS_MAX).collect()),
         ..progress.clone()
@@ -183,7 +184,7 @@ impl<'a> Awaited<'a> {
                 Choice::Detach => {
                     self.screen().clear();
                     let hint = format!("its result: `lovage result {id} --wait`; its end: `lovage cancel {id}`");
-                    return Err(Fault::platform(format!("detached: task {id} goes on")).hint(hint));
+                    return Err(Fault::detached(format!("detached: task {id} goes on")).hint(hint));
                 }
             }
         }

@@ -1,22 +1,19 @@
-//! `call`, `send`, `result`, `cancel` and `logs`.
+//! `call`, `send`, `result` and `cancel`.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use futures::TryStreamExt as _;
 use serde_json::json;
 
 use super::interrupt::{Interrupts, OnInterrupt};
-use super::screen::{Awaited, Screen, shown};
+use super::screen::{Awaited, Screen};
 use super::submit::{How, Submit};
 use super::{Connect, Fault, batch, output};
 use crate::client::{CancelledAll, Client, Submitted};
 use crate::model::lifecycle::{End, Record, Settled, State};
 use crate::model::signature::parse_label;
-use crate::model::time::parse_duration;
-use crate::model::{Level, TaskId, TaskRef, Timestamp, Value};
-use crate::protocol::note::{LogLine, printable};
+use crate::model::{RunId, TaskId, TaskRef, Value};
+use crate::protocol::note::printable;
 
 /// `lovage call`.
 #[derive(Args)]
@@ -149,6 +146,12 @@ pub(super) struct ResultArgs {
 impl ResultArgs {
     pub(super) async fn run(self) -> Result<(), Fault> {
         let (_nats, client) = self.connect.client().await?;
+        if let Some(run) = run_of(&client, self.id.as_str()).await {
+            return Err(no_task(
+                &run,
+                &format!("`lovage runs show {run}`, or wait for it with `lovage runs watch {run}`"),
+            ));
+        }
         if self.wait {
             let awaited = Awaited::new(&client, Screen::new(self.json, None));
             let interrupts = Interrupts::listen(self.on_interrupt)?;
@@ -208,102 +211,27 @@ impl Cancel {
             return Ok(());
         }
         for id in &self.ids {
-            client.cancel(id).await?;
-            eprintln!("cancelled {id}");
+            match client.cancel(id).await {
+                Ok(()) => eprintln!("cancelled {id}"),
+                Err(error) => match run_of(&client, id.as_str()).await {
+                    Some(run) => return Err(no_task(&run, &format!("`lovage runs cancel {run}`"))),
+                    None => return Err(error.into()),
+                },
+            }
         }
         Ok(())
     }
 }
 
-/// `lovage logs`.
-#[derive(Args)]
-pub(super) struct Logs {
-    /// The task.
-    id: TaskId,
-
-    /// Go on with what it will say, until it has ended.
-    #[arg(long, short)]
-    follow: bool,
-
-    /// Only lines that were written within this time, as in 10m.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    since: Option<Duration>,
-
-    /// Only lines that are at least so grave.
-    #[arg(long, value_name = "LEVEL", value_parser = level)]
-    level: Option<Level>,
-
-    /// One JSON object a line.
-    #[arg(long)]
-    json: bool,
-
-    #[command(flatten)]
-    connect: Connect,
+/// The id of a run was given for that of a task: they look the same.
+fn no_task(run: &RunId, instead: &str) -> Fault {
+    Fault::usage(format!("{run} is a run, and no task")).hint(format!("use {instead}"))
 }
 
-impl Logs {
-    pub(super) async fn run(self) -> Result<(), Fault> {
-        let (_nats, client) = self.connect.client().await?;
-        let earliest = self.since.map(|since| client.broker().clock.now().before(since));
-        if self.follow {
-            let printed = self.print_until_ended(&client, earliest).await?;
-            // What it said last may still have been on its way; it is stored by now, behind what was printed.
-            return self.print_stored(&client, printed, earliest).await.map(drop);
-        }
-        if self.print_stored(&client, 0, earliest).await? == 0 {
-            // No line may mean no task.
-            client.state(&self.id).await?;
-        }
-        Ok(())
-    }
-
-    /// Prints what the task says until it has ended; how many lines that were.
-    async fn print_until_ended(&self, client: &Client, earliest: Option<Timestamp>) -> Result<usize, Fault> {
-        let mut printed = 0;
-        let follow = async {
-            let mut lines = client.logs(&self.id, true).await?;
-            while let Some(line) = lines.try_next().await? {
-                self.print(&line, earliest)?;
-                printed += 1;
-            }
-            Ok::<_, Fault>(())
-        };
-        let mut ignore = |_| {};
-        let ended = client.wait(&self.id, &mut ignore);
-        tokio::select! {
-            result = follow => result?,
-            ended = ended => drop(ended?),
-        }
-        Ok(printed)
-    }
-
-    /// Prints the stored lines behind the first `skipped`; how many those were.
-    async fn print_stored(&self, client: &Client, skipped: usize, earliest: Option<Timestamp>) -> Result<usize, Fault> {
-        let mut lines = client.logs(&self.id, false).await?;
-        let mut count = 0;
-        while let Some(line) = lines.try_next().await? {
-            count += 1;
-            if count > skipped {
-                self.print(&line, earliest)?;
-            }
-        }
-        Ok(count.saturating_sub(skipped))
-    }
-
-    fn print(&self, line: &LogLine, earliest: Option<Timestamp>) -> Result<(), Fault> {
-        if earliest.is_some_and(|earliest| line.at < earliest) || self.level.is_some_and(|level| line.level < level) {
-            return Ok(());
-        }
-        if self.json { output::json(line) } else { output::line(&shown(line)) }
-    }
-}
-
-fn level(text: &str) -> Result<Level, String> {
-    let known = [Level::Trace, Level::Debug, Level::Info, Level::Warn, Level::Error];
-    known
-        .into_iter()
-        .find(|level| level.as_str() == text)
-        .ok_or_else(|| "it takes trace, debug, info, warn or error".to_owned())
+/// The run of this id, if there is one. Where that cannot be seen there is none.
+pub(super) async fn run_of(client: &Client, id: &str) -> Option<RunId> {
+    let run: RunId = id.parse().ok()?;
+    client.has_run(&run).await.ok()?.then_some(run)
 }
 
 /// Prints how a task ended.

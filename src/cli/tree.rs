@@ -1,97 +1,89 @@
-//! A run on a terminal: a tree of its steps that is drawn again in place; elsewhere plain lines.
+//! The steps of a run as people read them: a tree of lines, and a line for each change.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::bar::{bar, cut_at_margin};
-use crate::client::{RunView, StepView};
-use crate::model::StepId;
+use super::bar::bar;
+use crate::client::{RunView, StepView, Whereabouts};
 use crate::model::time::format_duration;
+use crate::model::{Failure, StepId, Timestamp, requirement};
 use crate::protocol::note::printable;
 use crate::workflow::run::{Change, Skipped, StepState, Waiting};
-
-/// Lines of a tree on a terminal: more would scroll, and could not be drawn again in place.
-const LINES_MAX: usize = 30;
-
-/// How often a tree is drawn again at most.
-const DRAW_EVERY: Duration = Duration::from_millis(80);
 
 /// Members of a group or map that are shown one by one; of more, those that are under way or failed.
 const MEMBERS_SHOWN_MAX: usize = 8;
 
-/// Where a run is shown.
-pub(super) struct Screen {
-    quiet: bool,
-    terminal: bool,
-    drawn: usize,
-    last: Option<Instant>,
-}
-
-impl Screen {
-    pub(super) fn new(quiet: bool) -> Self {
-        Self { quiet, terminal: std::io::stderr().is_terminal(), drawn: 0, last: None }
-    }
-
-    /// Shows what has become of a run.
-    pub(super) fn show(&mut self, view: &RunView, changes: &[Change]) {
-        if self.quiet {
-            return;
-        }
-        if !self.terminal {
-            return changes.iter().filter_map(plain).for_each(|line| eprintln!("{line}"));
-        }
-        if self.last.is_none_or(|last| last.elapsed() >= DRAW_EVERY) {
-            self.draw(view);
-        }
-    }
-
-    /// Draws the tree as it is at the end.
-    pub(super) fn finish(&mut self, view: &RunView) {
-        if self.terminal && !self.quiet {
-            self.draw(view);
-        }
-    }
-
-    fn draw(&mut self, view: &RunView) {
-        self.last = Some(Instant::now());
-        let lines = tree(view, LINES_MAX);
-        let mut text = String::new();
-        if self.drawn > 0 {
-            // Up to where the last drawing began, and erase to the end.
-            let _infallible = write!(text, "\x1b[{}A\x1b[J", self.drawn);
-        }
-        for line in &lines {
-            text.push_str(&cut_at_margin(line));
-            text.push('\n');
-        }
-        self.drawn = lines.len();
-        let mut stderr = std::io::stderr().lock();
-        // A terminal that went away is no fault of the run.
-        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
-    }
-}
-
 /// A change as one line; composites begin and end too often to be told.
 pub(super) fn plain(change: &Change) -> Option<String> {
     let told = match &change.state {
-        StepState::Running | StepState::Queued if change.kind != "task" => return None,
+        // What takes its time without a task is told when it begins: else nothing is, until it ends.
+        StepState::Running if matches!(change.kind, "wait" | "sleep" | "poll" | "flow") => begins(change),
+        StepState::Queued if change.kind != "task" => return None,
         StepState::Running => return None,
         StepState::Queued => "queued".to_owned(),
         StepState::Scheduled => "waits for its delay".to_owned(),
-        StepState::Retrying { due, failure } => format!("failed ({failure}), next attempt at {due}"),
-        StepState::Catching(failure) => format!("failed ({failure}), caught"),
+        StepState::Retrying { due, failure } => {
+            format!("failed{}, next attempt at {due}", failed(failure, &change.step, &change.label))
+        }
+        StepState::Catching(failure) => format!("failed{}, caught", failed(failure, &change.step, &change.label)),
         StepState::Replaced => "replaced by a flow".to_owned(),
         StepState::Recalled => return None,
         StepState::Succeeded(_) => "succeeded".to_owned(),
-        StepState::Failed(failure) => format!("failed ({failure})"),
+        StepState::Failed(failure) => format!("failed{}", failed(failure, &change.step, &change.label)),
         StepState::Cancelled => "cancelled".to_owned(),
     };
     let attempt = change.attempt.filter(|attempt| *attempt > 1).map(|n| format!(" attempt {n}")).unwrap_or_default();
-    Some(printable(&format!("{} {}{attempt}: {told}", change.step, change.label)))
+    Some(printable(&format!("{} {}{}{attempt}: {told}", change.step, role(&change.step), change.label)))
+}
+
+/// That something begins which is no task, and what it waits for.
+fn begins(change: &Change) -> String {
+    match change.waits.as_ref().and_then(waits) {
+        Some(waits) => format!("waits {waits}"),
+        None => "begins".to_owned(),
+    }
+}
+
+/// What a step failed with: its task where its name hides that, its attempt, the message and the guest's detail. A failure that
+/// is another step's, below it, was told there.
+fn failed(failure: &Failure, step: &StepId, label: &str) -> String {
+    if failure.step.as_ref().is_some_and(|at| at != step) {
+        return format!(" ({failure})");
+    }
+    let task = failure.task.as_ref().map(ToString::to_string).filter(|task| *task != *label);
+    let task = task.map(|task| format!(" {task}")).unwrap_or_default();
+    let attempt = failure.attempt.map(|attempt| format!(" attempt {attempt}")).unwrap_or_default();
+    let of = if task.is_empty() && attempt.is_empty() { String::new() } else { format!(" in{task}{attempt}") };
+    let detail = failure.detail.as_ref().map(|detail| format!(", detail {detail}")).unwrap_or_default();
+    format!("{of} ({failure}{detail})")
+}
+
+/// `in step 0-1, first (module/task), attempt 2`, as far as it is known.
+pub(super) fn place(failure: &Failure, label: Option<&str>) -> Option<String> {
+    let mut place = failure.step.as_ref().map(|step| format!("in step {step}"))?;
+    let task = failure.task.as_ref().map(ToString::to_string);
+    let _infallible = match (label.filter(|label| Some(*label) != task.as_deref()), &task) {
+        (Some(label), Some(task)) => write!(place, ", {label} ({task})"),
+        (Some(label), None) => write!(place, ", {label}"),
+        (None, Some(task)) => write!(place, ", {task}"),
+        (None, None) => Ok(()),
+    };
+    if let Some(attempt) = failure.attempt {
+        let _infallible = write!(place, ", attempt {attempt}");
+    }
+    Some(place)
+}
+
+/// What a step is to the one that it belongs to, where it stands beside the main path.
+fn role(step: &StepId) -> &'static str {
+    match step.as_str().rsplit(['-', '_', '~']).next() {
+        Some("c") => "catch: ",
+        Some("u") => "undo: ",
+        Some("s") => "on_success: ",
+        Some("f") => "on_failure: ",
+        _ => "",
+    }
 }
 
 /// The sign of a state.
@@ -139,14 +131,30 @@ pub(super) fn waits(waiting: &Waiting) -> Option<String> {
     })
 }
 
+/// What is known of steps that are queued or run, beside their journal: where they run, how far they are.
+pub(super) type Notes = BTreeMap<StepId, String>;
+
+/// What is known of where a step is, for people.
+pub(super) fn whereabouts(place: &Whereabouts, now: Timestamp) -> String {
+    match place {
+        Whereabouts::On { host, since, running: true } => {
+            format!("runs on {host}, for {}", format_duration(Duration::from_secs(now.since(*since).as_secs())))
+        }
+        Whereabouts::On { host, running: false, .. } => format!("is about to run on {host}"),
+        Whereabouts::Unserved(queue) => format!("waits in queue {queue}, which no host serves"),
+        Whereabouts::Required(labels) => format!("waits for a host with {}", requirement::text(labels)),
+        Whereabouts::Free => "waits for a free host".to_owned(),
+    }
+}
+
 /// The steps of a run as lines, at most so many.
-pub(super) fn tree(view: &RunView, lines_max: usize) -> Vec<String> {
-    lines(view.steps().collect(), &view.waiting(), view.skipped(), lines_max)
+pub(super) fn tree(view: &RunView, notes: &Notes, lines_max: usize) -> Vec<String> {
+    lines(view.steps().collect(), (&view.waiting(), notes), view.skipped(), lines_max)
 }
 
 fn lines(
     mut steps: Vec<&StepView>,
-    waiting: &BTreeMap<StepId, Waiting>,
+    (waiting, notes): (&BTreeMap<StepId, Waiting>, &Notes),
     skipped: Vec<Skipped>,
     lines_max: usize,
 ) -> Vec<String> {
@@ -172,9 +180,16 @@ fn lines(
         }
         true
     };
-    let begun = steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step))));
+    let note = |step: &StepView| notes.get(&step.step).map(String::as_str);
+    let begun =
+        steps.iter().filter(shown).map(|step| (step.step.clone(), line(step, waiting.get(&step.step), note(step))));
     let skipped = skipped.into_iter().map(|skipped| {
-        let text = printable(&format!("{}○ {}  skipped", "  ".repeat(depth(&skipped.step)), skipped.label));
+        let text = printable(&format!(
+            "{}○ {}{}  skipped",
+            "  ".repeat(depth(&skipped.step)),
+            role(&skipped.step),
+            skipped.label
+        ));
         (skipped.step, text)
     });
     let mut lines: Vec<(StepId, String)> = begun.chain(skipped).collect();
@@ -189,17 +204,26 @@ fn lines(
     lines
 }
 
-fn line(step: &StepView, waiting: Option<&Waiting>) -> String {
-    let mut text = format!("{}{} {}", "  ".repeat(depth(&step.step)), sign(&step.state), step.label);
+fn line(step: &StepView, waiting: Option<&Waiting>, note: Option<&str>) -> String {
+    let mut text =
+        format!("{}{} {}{}", "  ".repeat(depth(&step.step)), sign(&step.state), role(&step.step), step.label);
     if let Some(attempt) = step.attempt.filter(|attempt| *attempt > 1) {
         let _infallible = write!(text, " (attempt {attempt})");
     }
     match (&step.state, waiting) {
+        (_, Some(_)) if note.is_some() => {
+            let _infallible = write!(text, "  {}", note.unwrap_or_default());
+        }
         (StepState::Succeeded(_), _) => {
             let took = step.changed.since(step.began);
             if took >= Duration::from_millis(1) {
                 let _infallible = write!(text, "  {}", format_duration(took));
             }
+        }
+        (StepState::Failed(failure), _) if failure.step.as_ref() == Some(&step.step) => {
+            let place = place(failure, Some(&step.label)).unwrap_or_default();
+            let detail = failure.detail.as_ref().map(|detail| format!(", detail: {detail}")).unwrap_or_default();
+            let _infallible = write!(text, "  {failure} ({place}{detail})");
         }
         (StepState::Failed(failure), _) => {
             let _infallible = write!(text, "  {failure}");
@@ -246,7 +270,7 @@ fn natural(step: &str) -> Vec<(char, u64, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Datum, Failure, Kind, Timestamp};
+    use crate::model::{Datum, Kind};
     use proptest::prelude::*;
 
     #[test]
@@ -293,7 +317,7 @@ mod tests {
             ),
             (StepState::Running, Some(Waiting::Below), "  ▸ m/t (attempt 2)"),
         ] {
-            assert_eq!(line(&view("0-1", "m/t", state, Some(2)), waiting.as_ref()), expected);
+            assert_eq!(line(&view("0-1", "m/t", state, Some(2)), waiting.as_ref(), None), expected);
         }
     }
 
@@ -302,7 +326,7 @@ mod tests {
         let due = Timestamp::from_millis(60_000);
         let told = |kind, state, attempt| {
             let (step, label) = ("0-1".parse().unwrap(), "m/t\x1b[2J".to_owned());
-            plain(&Change { step, label, kind, state, attempt, time: Timestamp::default() })
+            plain(&Change { step, label, kind, state, attempt, time: Timestamp::default(), waits: None })
         };
         let line = |rest: &str| Some(format!("0-1 m/t\\u{{1b}}[2J{rest}"));
         assert_eq!(told("task", StepState::Queued, Some(1)), line(": queued"));
@@ -313,6 +337,47 @@ mod tests {
         let words = " attempt 3: failed (returned: a\\nb), next attempt at 1970-01-01T00:01:00.000Z";
         assert_eq!(told("task", retrying, Some(3)), line(words));
         assert_eq!(told("wait", StepState::Cancelled, None), line(": cancelled"));
+    }
+
+    #[test]
+    fn a_failure_names_its_task_attempt_and_detail_where_it_happened_and_is_short_above() {
+        let at = |step: &str| Failure {
+            task: Some("m/t".parse().unwrap()),
+            step: Some(step.parse().unwrap()),
+            attempt: Some(2),
+            ..failure("no").with_detail(serde_json::json!({"code": 7}))
+        };
+        let failed = |step, label, failure| line(&view(step, label, StepState::Failed(failure), None), None, None);
+        let own = failed("0-1", "first", at("0-1"));
+        assert_eq!(own, "  ✗ first  returned: no (in step 0-1, first (m/t), attempt 2, detail: {\"code\":7})");
+        assert_eq!(failed("0", "chain", at("0-1")), "✗ chain  returned: no");
+        let told = |step: &str, label: &str| {
+            let (step, label, state) = (step.parse().unwrap(), label.to_owned(), StepState::Failed(at("0-1")));
+            let time = Timestamp::default();
+            plain(&Change { step, label, kind: "task", state, attempt: None, time, waits: None }).unwrap()
+        };
+        assert_eq!(told("0-1", "first"), "0-1 first: failed in m/t attempt 2 (returned: no, detail {\"code\":7})");
+        assert_eq!(told("0-1", "m/t"), "0-1 m/t: failed in attempt 2 (returned: no, detail {\"code\":7})");
+        assert_eq!(told("0", "chain"), "0 chain: failed (returned: no)");
+        assert_eq!(place(&at("0-1"), Some("m/t")).unwrap(), "in step 0-1, m/t, attempt 2");
+        assert_eq!(place(&failure("no"), Some("m/t")), None);
+    }
+
+    #[test]
+    fn a_wait_that_begins_is_told_and_handlers_are_named() {
+        let told = |step: &str, kind, waits| {
+            let (step, label, state) = (step.parse().unwrap(), "x".to_owned(), StepState::Running);
+            plain(&Change { step, label, kind, state, attempt: None, time: Timestamp::default(), waits })
+        };
+        let signal = || Some(Waiting::Signal("go".parse().unwrap()));
+        assert_eq!(told("0-1", "wait", signal()).unwrap(), "0-1 x: waits for the signal go");
+        assert_eq!(told("0-1-c", "wait", signal()).unwrap(), "0-1-c catch: x: waits for the signal go");
+        assert_eq!(told("0-1", "poll", Some(Waiting::Below)).unwrap(), "0-1 x: begins");
+        assert_eq!(told("0-1", "chain", Some(Waiting::Below)), None);
+        for (step, expected) in [("0-1-u", "    – undo: x"), ("0-1-f", "    – on_failure: x"), ("0-1-u-0", "      – x")]
+        {
+            assert_eq!(line(&view(step, "x", StepState::Cancelled, None), None, None), expected);
+        }
     }
 
     /// A group of many members of which one runs.
@@ -328,11 +393,11 @@ mod tests {
     #[test]
     fn of_a_crowd_those_are_shown_that_have_not_succeeded() {
         let steps = crowd(100);
-        let shown = |max| lines(steps.iter().collect(), &BTreeMap::new(), Vec::new(), max);
+        let shown = |max| lines(steps.iter().collect(), (&BTreeMap::new(), &Notes::new()), Vec::new(), max);
         assert_eq!(shown(30), ["▸ group", "  ▸ m/t"]);
         assert_eq!(shown(101).len(), 101, "all of them where there is room");
         let few = crowd(8);
-        let shown = lines(few.iter().collect(), &BTreeMap::new(), Vec::new(), 4);
+        let shown = lines(few.iter().collect(), (&BTreeMap::new(), &Notes::new()), Vec::new(), 4);
         assert_eq!((shown.len(), shown[3].as_str()), (4, "  … 6 more steps"), "eight are no crowd");
     }
 
@@ -368,7 +433,7 @@ mod tests {
             let skipped: Vec<Skipped> =
                 skipped.into_iter().map(|(step, label)| Skipped { step: step.parse().unwrap(), label, kind: "task" }).collect();
             let all = views.len() + skipped.len();
-            let tree = lines(views.iter().collect(), &waiting, skipped, lines_max);
+            let tree = lines(views.iter().collect(), (&waiting, &Notes::new()), skipped, lines_max);
             prop_assert!(tree.len() <= lines_max && !tree.is_empty());
             for line in &tree {
                 prop_assert!(!line.contains(|c: char| c.is_control() && c != '\t'), "{:?}", line);

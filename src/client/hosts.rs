@@ -10,6 +10,7 @@ use super::{Client, Error};
 use crate::broker::{Message, Start as From};
 use crate::model::HostId;
 use crate::protocol::host::{self, Drain, HEARTBEATS, HostDetail, HostRecord, Word};
+use crate::protocol::subject;
 
 /// How long a host has to answer: it does so at once, unless its machine is overwhelmed.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(2);
@@ -67,6 +68,19 @@ impl Client {
                 watch(&host);
             }
         }
+    }
+
+    /// Whether a coordinator lives: one that does says so within `patience`, which should be a few seconds.
+    ///
+    /// # Errors
+    /// What the broker fails with, as where the tenant may not see coordinators.
+    pub async fn has_coordinator(&self, patience: Duration) -> Result<bool, Error> {
+        let beat = || self.last_of(subject::COORDINATOR_HEARTBEATS);
+        // The heartbeat of one that was killed stays for a while: a later one is what counts.
+        let before = beat().await?.map(|message| message.sequence);
+        tokio::time::sleep(patience).await;
+        let after = beat().await?.map(|message| message.sequence);
+        Ok(after.is_some() && after != before)
     }
 
     async fn ask_host<T>(&self, id: &HostId, word: Word, body: Bytes) -> Result<T, Error>

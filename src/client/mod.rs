@@ -33,6 +33,8 @@ mod runs;
 mod runs_control;
 mod runs_export;
 mod runs_list;
+mod runs_logs;
+mod runs_places;
 mod runs_view;
 mod schedules;
 mod singleton;
@@ -59,6 +61,8 @@ pub use queues::Purged;
 pub use runs::{Order, RunRecord};
 pub use runs_export::{EXPORT_VERSION, ExportedRecord};
 pub use runs_list::{RUNS_SHOWN_DEFAULT, RunFilter};
+pub use runs_logs::{StepLine, StepNote};
+pub use runs_places::Whereabouts;
 pub use runs_view::{RunView, StepView};
 pub use schedules::{Draft, NOTE_LEN_MAX, task_id};
 pub use state::Snapshot;
@@ -74,7 +78,7 @@ use crate::model::{
     TaskRef, Tenant, Timestamp, Version, WebhookName,
 };
 use crate::protocol::Rejection;
-use crate::store::catalogue::{Catalogue, Unresolved};
+use crate::store::catalogue::{Catalogue, Unknown, Unpinned, Unresolved};
 use crate::store::marks::Marks;
 use crate::store::values::Missing;
 use crate::workflow::wire::RunState;
@@ -131,6 +135,16 @@ pub enum Error {
         /// When its window ends.
         until: Timestamp,
     },
+    /// A run of another flow or input was started under the idempotency key; nothing was started.
+    #[error("start under idempotency key {key:?}: it belongs to run {run}, which has another {other}")]
+    RunKeyTaken {
+        /// The key.
+        key: String,
+        /// The run that has it.
+        run: RunId,
+        /// What of it differs: `flow`, `input` or both.
+        other: &'static str,
+    },
     /// The task has ended already.
     #[error("cancel task {id}: it has ended already, as {state}")]
     Ended {
@@ -172,8 +186,11 @@ pub enum Error {
     /// What a run calls was not found; nothing was started.
     #[error(transparent)]
     Unresolved(Box<Unresolved>),
+    /// These are not there, which the run's document, or a flow that it starts, calls; nothing was started.
+    #[error("start: {}", listed(.0))]
+    Unknown(Vec<Unknown>),
     /// There is no run of this id: it was never started, or was removed after its retention.
-    #[error("find run {0}: there is none (ended runs are kept for a week)")]
+    #[error("find run {0}: there is none (ended runs are kept for a week, where their operator says nothing else)")]
     RunNotFound(RunId),
     /// The run has ended already.
     #[error("change run {run}: it has ended already, as {state}")]
@@ -205,7 +222,7 @@ pub enum Error {
         version: Version,
     },
     /// What was asked for cannot be done; nothing was changed.
-    #[error("do that: {0}")]
+    #[error("do what was asked: {0}")]
     Refused(String),
     /// The subscription that a run's end was awaited on has ended, as when the connection was closed.
     #[error("wait for run {0}: the connection was closed")]
@@ -239,6 +256,19 @@ pub enum Error {
     /// The subscription that a result was awaited on has ended, as when the connection was closed.
     #[error("wait for task {0}: the connection was closed")]
     Closed(TaskId),
+}
+
+impl From<Unpinned> for Error {
+    fn from(unpinned: Unpinned) -> Self {
+        match unpinned {
+            Unpinned::Unknown(unknown) => Self::Unknown(unknown),
+            Unpinned::Failed(unresolved) => unresolved.into(),
+        }
+    }
+}
+
+fn listed(unknown: &[Unknown]) -> String {
+    unknown.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 impl From<Unresolved> for Error {

@@ -13,8 +13,9 @@ use crate::broker::{Message, Start as From};
 use crate::model::signature::LABELS_MAX;
 use crate::model::{Datum, FlowName, RunId, Version};
 use crate::protocol::subject;
+use crate::store::journal::{self, Written};
+use crate::store::run_values;
 use crate::store::values::VALUE_BYTES_MAX;
-use crate::store::{journal, run_values};
 use crate::workflow::flow::{self, Document};
 use crate::workflow::journal::{CORE_VERSION, End, Ending, Pin, Pins, RunLimits, Start};
 use crate::workflow::wire::{self, RecordName};
@@ -32,9 +33,9 @@ pub struct Order {
     pub stored: Option<(FlowName, Pin)>,
     /// What the root receives: JSON.
     pub input: Option<Bytes>,
-    /// For people and searches.
+    /// For people and searches, beside those at the root of the document.
     pub labels: BTreeMap<String, String>,
-    /// Two orders with the same key are one run.
+    /// Two orders with the same key are one run, as long as it is kept.
     pub idempotency_key: Option<String>,
     /// Its bounds.
     pub limits: RunLimits,
@@ -76,22 +77,29 @@ impl Client {
     /// name, and nothing is started.
     ///
     /// # Errors
-    /// What is not found, an input that does not fit, and what the broker fails with.
+    /// What is not found, an input that does not fit, another flow or input under the order's key, and what the broker fails with.
     pub async fn start(&self, order: Order) -> Result<RunId, Error> {
-        let run = match &order.idempotency_key {
-            Some(key) => RunId::derived(&["key", self.tenant.as_str(), key]),
-            None => self.new_run_id(),
-        };
-        self.start_as(run, order).await
+        self.start_as(self.run_id(&order), order).await
     }
 
-    /// The same with an id of the caller's. A run of this id that is there already is left as it is.
+    /// The id of the run that [`start`](Self::start) makes of an order: that of its key, else a new one.
+    #[must_use]
+    pub fn run_id(&self, order: &Order) -> RunId {
+        match &order.idempotency_key {
+            Some(key) => RunId::derived(&["key", self.tenant.as_str(), key]),
+            None => self.new_run_id(),
+        }
+    }
+
+    /// The same with an id of the caller's. A run of this id that is there already is left as it is; where the order has a key, it
+    /// must be a run of the same flow and input.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_as(&self, run: RunId, order: Order) -> Result<RunId, Error> {
         let (input, pins) = self.check_order(&order).await?;
-        let Order { document, stored, labels, limits, .. } = order;
+        let labels = labels(&order);
+        let Order { document, stored, limits, idempotency_key, .. } = order;
         let (name, pin) = match stored {
             Some((name, pin)) => (Some(name), Some(pin)),
             None => (document.name.clone(), None),
@@ -109,18 +117,42 @@ impl Client {
             limits,
         };
         let event = Event::Start(Arc::new(start));
-        journal::write(&self.broker, &self.tenant, &run, &RecordName::Start, event).await?;
+        let written = journal::write(&self.broker, &self.tenant, &run, &RecordName::Start, event.clone()).await?;
+        if let (Written::Before, Some(key)) = (written, idempotency_key) {
+            self.check_same(&run, key, event).await?;
+        }
         Ok(run)
+    }
+
+    /// Looks whether the run that has a key is of the same flow and input. A later version of a stored flow is the same flow, as it
+    /// is with tasks: a retry after a deploy is no other order.
+    async fn check_same(&self, run: &RunId, key: String, mut ours: Event) -> Result<(), Error> {
+        let name = RecordName::Start;
+        let Some(message) = self.broker.streams.last(&name.subject(&self.tenant, run)).await? else { return Ok(()) };
+        let theirs = wire::decode(&name, &message.headers, &message.payload)
+            .map_err(|rejection| Error::Unreadable { subject: message.subject, rejection })?;
+        // In the form in which it would have been written.
+        run_values::slim(&self.broker, &self.tenant, run, &mut ours).await?;
+        let (Event::Start(ours), Event::Start(theirs)) = (ours, theirs) else { return Ok(()) };
+        let stored = |start: &Start| start.pin.is_some().then(|| start.flow.clone()).flatten();
+        let same_name = stored(&ours).is_some() && stored(&ours) == stored(&theirs);
+        let flow = !same_name && ours.document != theirs.document;
+        let other = match (flow, !is_same(ours.input.as_ref(), theirs.input.as_ref())) {
+            (false, false) => return Ok(()),
+            (true, false) => "flow",
+            (false, true) => "input",
+            (true, true) => "flow and input",
+        };
+        Err(Error::RunKeyTaken { key, run: run.clone(), other })
     }
 
     /// Looks whether a run may be started, as [`start`](Self::start) does: its input as a datum, and what it calls, pinned.
     pub(super) async fn check_order(&self, order: &Order) -> Result<(Option<Datum>, Pins), Error> {
-        if order.labels.len() > LABELS_MAX {
+        if labels(order).len() > LABELS_MAX {
             return Err(Error::Refused(format!("a run takes up to {LABELS_MAX} labels")));
         }
         let input = check_input(&order.document, order.input.as_ref())?;
-        let (tasks, flows) = (flow::tasks(&order.document), flow::flows(&order.document));
-        Ok((input, self.catalogue.pins(&self.tenant, tasks, flows).await?))
+        Ok((input, self.catalogue.pins_of(&self.tenant, flow::uses(&order.document)).await?))
     }
 
     /// A new id of a run: a ULID in lower case, which sorts by time.
@@ -182,7 +214,7 @@ impl Client {
         self.end_of(run, generation).await
     }
 
-    async fn last_of(&self, subject: &str) -> Result<Option<Message>, Error> {
+    pub(super) async fn last_of(&self, subject: &str) -> Result<Option<Message>, Error> {
         Ok(self.broker.streams.last(subject).await?)
     }
 
@@ -207,6 +239,14 @@ impl Client {
             Some(_) => Ok(0),
             None => Err(Error::RunNotFound(run.clone())),
         }
+    }
+
+    /// Whether there is a run of this id.
+    ///
+    /// # Errors
+    /// What the broker fails with.
+    pub async fn has_run(&self, run: &RunId) -> Result<bool, Error> {
+        Ok(self.last_of(&RecordName::Start.subject(&self.tenant, run)).await?.is_some())
     }
 
     /// The output of a run that succeeded.
@@ -243,6 +283,19 @@ fn read(message: &Message) -> Result<RunRecord, Error> {
     let event = wire::decode(&name, &message.headers, &message.payload).map_err(unreadable)?;
     let bytes = u64::try_from(message.payload.len().saturating_add(message.subject.len())).unwrap_or(u64::MAX);
     Ok(RunRecord { name, record: Record { sequence: message.sequence, time: message.time, bytes, event } })
+}
+
+/// The labels of a run: those that its document has at its root, and its order's, which win.
+fn labels(order: &Order) -> BTreeMap<String, String> {
+    let mut labels = order.document.flow.options.labels.clone();
+    labels.extend(order.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
+    labels
+}
+
+/// Whether two inputs are one, however they are spaced.
+fn is_same(one: Option<&Datum>, other: Option<&Datum>) -> bool {
+    let json = |input: Option<&Datum>| input.and_then(Datum::to_json);
+    one == other || (json(one).is_some() && json(one) == json(other))
 }
 
 /// The input of a run, which is JSON and fits the document's schema.

@@ -98,7 +98,8 @@ impl Client {
         // It is listed when a coordinator has seen its start.
         self.generation(run).await?;
         let started = self.broker.clock.now();
-        Ok(Entry { state: RunState::Running, ..Entry::unknown(run.clone(), started) })
+        let reason = Some("it waits for a coordinator to begin it".to_owned());
+        Ok(Entry { state: RunState::Running, reason, ..Entry::unknown(run.clone(), started) })
     }
 
     /// Stores a version of a flow. When this returns it can be run. The same document again changes nothing.

@@ -2,16 +2,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
 
+use super::runs_places::Queued;
 use super::{Client, Error};
-use crate::model::{Datum, Digest, RunId, StepId, Timestamp};
+use crate::model::{Datum, Digest, Queue, RunId, StepId, Timestamp};
 use crate::store::run_values;
+use crate::workflow::flow::TaskOptions;
 use crate::workflow::journal::{End, Start};
 use crate::workflow::run::{Change, RunState, Skipped, StepState, Stop, Waiting};
 use crate::workflow::{Event, Record, Run, wire};
+
+/// How long nothing must have happened before whoever watches is told once more: records come in bursts, of which a screen shows
+/// only some, and what it shows last must be true for as long as nothing follows.
+const QUIET_AFTER: Duration = Duration::from_millis(100);
 
 /// A run, folded as far as its records were read.
 pub struct RunView {
@@ -90,6 +97,17 @@ impl RunView {
         self.run.waiting().into_iter().map(|(step, _, waiting)| (step, waiting)).collect()
     }
 
+    /// The attempts that are queued, or run.
+    pub(super) fn queued(&self) -> Vec<Queued> {
+        let queued = |(step, attempt, options): (&StepId, u32, &TaskOptions)| Queued {
+            step: step.clone(),
+            attempt,
+            queue: options.queue.clone().unwrap_or_else(Queue::default_queue),
+            requires: options.requires.clone(),
+        };
+        self.run.out().map(queued).collect()
+    }
+
     /// The steps of a run that is over that never began.
     #[must_use]
     pub fn skipped(&self) -> Vec<Skipped> {
@@ -105,7 +123,7 @@ impl RunView {
         }
         let changes = self.run.take_changes();
         for change in &changes {
-            let Change { step, label, kind, state, attempt, time } = change.clone();
+            let Change { step, label, kind, state, attempt, time, waits: _ } = change.clone();
             let began = match self.steps.get(&step) {
                 Some(old) => old.began,
                 None => {
@@ -130,7 +148,8 @@ impl Client {
         self.fold(run, false, &mut |_, _| true).await
     }
 
-    /// Follows a run to its end. `show` is told of each change; it ends the watching by `false`.
+    /// Follows a run to its end. `show` is told of each change, and once more without any when it has been quiet for 100 ms; it
+    /// ends the watching by `false`.
     ///
     /// # Errors
     /// As [`view_run`](Self::view_run).
@@ -152,8 +171,21 @@ impl Client {
         let generation = self.generation(run).await?;
         let mut records = self.run_records(run, follow).await?;
         let mut view: Option<RunView> = None;
-        while let Some(record) = records.next().await {
-            let record = self.with_document(run, record?.record).await?;
+        let mut told = true;
+        loop {
+            let quiet_after = if follow && !told { QUIET_AFTER } else { Duration::MAX };
+            let record = match tokio::time::timeout(quiet_after, records.next()).await {
+                Ok(Some(record)) => self.with_document(run, record?.record).await?,
+                Ok(None) => break,
+                Err(_quiet) => {
+                    told = true;
+                    if view.as_ref().is_some_and(|view| !show(view, &[])) {
+                        break;
+                    }
+                    continue;
+                }
+            };
+            told = false;
             let view = match (&mut view, &record.event) {
                 (Some(view), _) => view,
                 (none @ None, Event::Start(start)) => none.insert(RunView::new(Arc::clone(start), record.time)?),

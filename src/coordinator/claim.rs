@@ -13,9 +13,6 @@ const VERSION: u32 = 1;
 /// All records of partitions.
 pub(super) const PARTITION_RECORDS: &str = "lvg.ctl.partition.*";
 
-/// All heartbeats.
-pub(super) const HEARTBEATS: &str = "lvg.ctl.coordinator.*";
-
 /// The record of a partition: replaced by compare-and-set alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Claim {

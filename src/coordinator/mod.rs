@@ -42,10 +42,11 @@ use crate::broker::patience::Patience;
 use crate::broker::{self, Broker, Error, Message, Publish, Start};
 use crate::model::CoordinatorId;
 use crate::model::name::PARTITIONS;
+use crate::protocol::subject::COORDINATOR_HEARTBEATS;
 use crate::store::catalogue::Catalogue;
 use crate::store::marks::Marks;
 use crate::telemetry::{Metrics, RunMetrics};
-use claim::{Beat, Claim, HEARTBEATS, PARTITION_RECORDS, coordinator_of, partition_of};
+use claim::{Beat, Claim, PARTITION_RECORDS, coordinator_of, partition_of};
 use members::{BEAT_EVERY, Members, Seen};
 use partition::{News, Partition};
 
@@ -323,7 +324,7 @@ async fn listen(broker: &Broker) -> Result<BoxStream<'static, broker::Result<Mes
         let read = move || broker.streams.read(filter, Start::LastPerSubject, true);
         async move { Patience::default().retry("listen to the other coordinators", read).await }
     };
-    let (partitions, beats) = futures::try_join!(read(PARTITION_RECORDS), read(HEARTBEATS))?;
+    let (partitions, beats) = futures::try_join!(read(PARTITION_RECORDS), read(COORDINATOR_HEARTBEATS))?;
     Ok(futures::stream::select(partitions, beats).boxed())
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Executor, Setup};
-use crate::model::{Datum, Digest, FlowName, TaskRef, Version};
-use crate::workflow::flow::{Document, fits, flows, tasks};
+use super::{Executor, Setup, Word};
+use crate::model::{Datum, Digest, FlowName, SignalName, TaskRef, Version};
+use crate::workflow::flow::{Document, fits, flows, signals, tasks};
 use crate::workflow::journal::{Pin, PinnedFlow, Pins};
 
 /// Why a run may not begin.
@@ -24,6 +24,14 @@ pub enum Refusal {
         /// Its name.
         name: String,
     },
+    /// A signal that nothing waits for.
+    #[error("nothing in the flow, or in a flow that it starts, waits for the signal {name}{}", among(.known))]
+    Signal {
+        /// Its name.
+        name: SignalName,
+        /// Those that something waits for.
+        known: Vec<String>,
+    },
     /// An input that the flow does not take.
     #[error("the input does not fit the flow: {why}")]
     Input {
@@ -40,6 +48,7 @@ pub fn check(setup: &Setup, executor: &dyn Executor) -> Result<Pins, Vec<Refusal
     let mut found = Found { flows: &setup.flows, executor, pins: Pins::default(), refusals: Vec::new() };
     found.document(&setup.document);
     found.input(setup);
+    found.signals(setup);
     if found.refusals.is_empty() { Ok(found.pins) } else { Err(found.refusals) }
 }
 
@@ -74,6 +83,23 @@ impl Found<'_> {
         }
     }
 
+    /// Looks whether something waits for each signal that is to be sent. Where a task may hand back a flow that is not known.
+    fn signals(&mut self, setup: &Setup) {
+        let documents: Vec<&Document> = std::iter::once(&setup.document).chain(setup.flows.values()).collect();
+        if documents.iter().flat_map(|document| tasks(document)).any(|task| self.executor.may_replace(&task)) {
+            return;
+        }
+        let known: BTreeSet<SignalName> = documents.iter().flat_map(|document| signals(document)).collect();
+        for (_, word) in &setup.words {
+            if let Word::Signal(name, _) = word
+                && !known.contains(name)
+            {
+                let known = known.iter().map(ToString::to_string).collect();
+                self.refusals.push(Refusal::Signal { name: name.clone(), known });
+            }
+        }
+    }
+
     /// Flows may start each other, and themselves: each is looked at once.
     fn all(
         &mut self,
@@ -104,6 +130,10 @@ impl Found<'_> {
             Err(why) => self.refusals.push(Refusal::Task { task, why }),
         }
     }
+}
+
+fn among(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!(" (there is {})", known.join(", ")) }
 }
 
 /// A flow that was given has no version but the one that is asked for.

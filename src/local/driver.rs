@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 use super::agenda::{Agenda, Due};
 use super::{Call, Clock, Error, Executor, History, Ran, Report, Setup, View, Word, Words, check};
 use crate::model::datum::Datum;
-use crate::model::{Failure, Kind, Outcome, RunId, StepAttempt, StepId, Timestamp};
+use crate::model::{Failure, Kind, Outcome, RunId, SignalName, StepAttempt, StepId, Timestamp};
 use crate::workflow::effect::Dispatch;
+use crate::workflow::flow::{self, Document};
 use crate::workflow::journal::{self, CORE_VERSION, End, Event, Pins, Record, Start};
 use crate::workflow::run::{Run, Stop};
 use crate::workflow::wire::RecordName;
@@ -45,6 +46,8 @@ pub async fn run(
 /// A run and its journal.
 pub(super) struct Life {
     pub(super) run: Run,
+    /// The signals that its document waits for, and the flows that took the places of its steps.
+    waits_for: BTreeSet<SignalName>,
     pub(super) history: History,
     pub(super) names: BTreeSet<RecordName>,
 }
@@ -68,6 +71,8 @@ pub(super) struct Driver<'a> {
     pub(super) under_way: BTreeMap<StepAttempt, CancellationToken>,
     /// Those that only take their time, and where they stand in the agenda.
     pub(super) taking: BTreeMap<StepAttempt, (Timestamp, u64)>,
+    /// The signals that were sent so far: a child run that begins later gets those that it waits for, too.
+    sent: Vec<(SignalName, Datum)>,
     sequence: u64,
     began: Instant,
     now: Timestamp,
@@ -89,6 +94,7 @@ impl<'a> Driver<'a> {
             working: FuturesUnordered::new(),
             under_way: BTreeMap::new(),
             taking: BTreeMap::new(),
+            sent: Vec::new(),
             sequence: 0,
             began: Instant::now(),
             now,
@@ -133,8 +139,24 @@ impl<'a> Driver<'a> {
         let mut run = Run::new(&start)?;
         run.watch();
         let history = History { parent: start.parent.clone(), ..History::default() };
-        self.lives.insert(id.clone(), Life { run, history, names: BTreeSet::new() });
-        self.record(&id, RecordName::Start, Event::Start(start))
+        let waits_for = signals(&start.document);
+        self.lives.insert(id.clone(), Life { run, waits_for, history, names: BTreeSet::new() });
+        self.record(&id, RecordName::Start, Event::Start(start))?;
+        self.signal(&id)
+    }
+
+    /// Gives a run the signals that it waits for, each once.
+    fn signal(&mut self, id: &RunId) -> Result<(), Error> {
+        let Some(life) = self.lives.get(id) else { return Ok(()) };
+        let sent = self.sent.iter().enumerate().filter(|(_, (name, _))| life.waits_for.contains(name));
+        let sent: Vec<(usize, (SignalName, Datum))> = sent.map(|(number, signal)| (number, signal.clone())).collect();
+        for (number, (name, payload)) in sent {
+            let record = RunId::derived(&["signal", id.as_str(), &number.to_string()]);
+            if let Ok(record) = record.as_str().parse() {
+                self.record(id, RecordName::Signal(record), Event::Signal { name, payload })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes a record, once under its name, and folds it.
@@ -263,7 +285,15 @@ impl<'a> Driver<'a> {
         }
         let StepAttempt { run, step, attempt } = attempt;
         let name = RecordName::Step { step: step.clone(), attempt };
-        self.record(&run, name, Event::Outcome { step, attempt, outcome })
+        let more = match &outcome {
+            journal::Outcome::Replaced(document) => signals(document),
+            journal::Outcome::Succeeded(_) | journal::Outcome::Failed(_) => BTreeSet::new(),
+        };
+        self.record(&run, name, Event::Outcome { step, attempt, outcome })?;
+        if let Some(life) = self.lives.get_mut(&run) {
+            life.waits_for.extend(more);
+        }
+        self.signal(&run)
     }
 
     fn happen(&mut self, due: Due) -> Result<(), Error> {
@@ -279,13 +309,15 @@ impl<'a> Driver<'a> {
     }
 
     fn hear(&mut self, word: Word) -> Result<(), Error> {
-        let run = self.setup.run.clone();
         match word {
-            Word::Cancel => self.record(&run, RecordName::Cancel(0), Event::Cancel { generation: 0 }),
+            Word::Cancel => {
+                let run = self.setup.run.clone();
+                self.record(&run, RecordName::Cancel(0), Event::Cancel { generation: 0 })
+            }
             Word::Signal(name, payload) => {
-                let number = self.sequence.to_string();
-                let Ok(id) = RunId::derived(&["signal", run.as_str(), &number]).as_str().parse() else { return Ok(()) };
-                self.record(&run, RecordName::Signal(id), Event::Signal { name, payload })
+                self.sent.push((name, payload));
+                let runs: Vec<RunId> = self.lives.keys().cloned().collect();
+                runs.iter().try_for_each(|run| self.signal(run))
             }
         }
     }
@@ -310,6 +342,11 @@ impl<'a> Driver<'a> {
         let end = end.ok_or_else(|| Error::Stopped(Stop::Broken("the run has no end record".to_owned())))?;
         Ok(Report { end, run, runs, took })
     }
+}
+
+/// The signals that a document waits for.
+fn signals(document: &Datum) -> BTreeSet<SignalName> {
+    Document::parse_json(document.text()).map(|document| flow::signals(&document)).unwrap_or_default()
 }
 
 fn failed(kind: Kind, message: String) -> journal::Outcome {

@@ -46,6 +46,11 @@ pub trait Executor: Send + Sync {
     /// The version of the module that a task is called in, or why it cannot be called.
     fn find(&self, task: &TaskRef) -> Result<Pin, String>;
 
+    /// Whether a task may hand back a flow, which may wait for signals that no document tells of.
+    fn may_replace(&self, _task: &TaskRef) -> bool {
+        true
+    }
+
     /// Runs an attempt. Its output must be JSON; it ends soon after its [`Call::cancel`].
     async fn execute(&self, call: Call) -> Ran;
 }
@@ -110,7 +115,7 @@ pub struct Setup {
     pub input: Option<Datum>,
     /// The stored flows that it, and they, may start as child runs.
     pub flows: BTreeMap<FlowName, Document>,
-    /// Words to it, each after so long.
+    /// Words to it and its child runs, each after so long.
     pub words: Vec<(Duration, Word)>,
     /// How time passes.
     pub clock: Clock,
@@ -143,7 +148,7 @@ impl Setup {
 /// Something that somebody tells a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Word {
-    /// A signal.
+    /// A signal: every run of the setup gets it that waits for one of this name, child runs too, now or later.
     Signal(SignalName, Datum),
     /// It is to be cancelled.
     Cancel,

@@ -1,6 +1,8 @@
 //! Which modules and flows there are: looked up by name, and pinned to what they are now.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod pins;
+
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +12,14 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::Instant;
 
 use crate::broker::{Broker, Error, Start};
-use crate::model::{Datum, Digest, FlowName, ModuleName, ModuleRecord, TaskName, TaskRef, Tenant, Version};
+use crate::model::{Digest, FlowName, ModuleName, ModuleRecord, TaskName, Tenant, Version};
 use crate::protocol::flow::FlowRecord;
 use crate::protocol::stream::Bucket;
 use crate::protocol::{Rejection, module, subject};
-use crate::workflow::flow::{self, DOCUMENT_BYTES_MAX, Document};
-use crate::workflow::journal::{Pin, PinnedFlow, Pins};
+use crate::workflow::flow::{DOCUMENT_BYTES_MAX, Document};
+use crate::workflow::journal::Pins;
+
+pub use pins::{Unknown, Unpinned};
 
 /// How long a lookup is believed: a new version is used at most this late.
 const BELIEVED_FOR: Duration = Duration::from_secs(1);
@@ -183,50 +187,6 @@ impl Catalogue {
         read.map_err(|error| Error::Unavailable(error.to_string()))?;
         let own = Digest::of(&text) == record.digest;
         if own { Ok(text.into()) } else { Err(gone("its document is not the one that was stored")) }
-    }
-
-    /// Pins all that these tasks and flows are now, and all that those flows call, each once.
-    ///
-    /// # Errors
-    /// The first that was not found.
-    pub async fn pins(
-        &self,
-        tenant: &Tenant,
-        tasks: impl IntoIterator<Item = TaskRef>,
-        flows: impl IntoIterator<Item = (FlowName, Option<Version>)>,
-    ) -> Result<Pins, Unresolved> {
-        let mut pins = Pins { modules: BTreeMap::new(), flows: BTreeMap::new() };
-        let mut tasks: BTreeSet<String> = tasks.into_iter().map(String::from).collect();
-        let mut left: VecDeque<(FlowName, Option<Version>)> = flows.into_iter().collect();
-        while let Some((name, version)) = left.pop_front() {
-            let key = Pins::key(name.as_str(), version.as_ref());
-            if pins.flows.contains_key(&key) {
-                continue;
-            }
-            let found = self.flow(tenant, &name, version.as_ref()).await?;
-            tasks.extend(flow::tasks(&found.document).into_iter().map(String::from));
-            left.extend(flow::flows(&found.document));
-            let document = Datum::parse(&found.text)
-                .map_err(|error| Unresolved::Document { flow: name.clone(), problem: error.to_string() })?;
-            let pin = Pin { version: found.record.version.clone(), digest: found.record.digest };
-            pins.flows.insert(key, PinnedFlow { pin, document });
-            if pins.flows.len() > PINS_MAX {
-                return Err(Unresolved::TooMany);
-            }
-        }
-        for task in tasks.iter().filter_map(|task| task.parse::<TaskRef>().ok()) {
-            let record = self.module(tenant, &task.module, task.version.as_ref()).await?;
-            if record.task(&task.task).is_none() {
-                let (module, version) = (record.name.clone(), record.version.clone());
-                return Err(Unresolved::Task { module, version, task: task.task });
-            }
-            let pin = Pin { version: record.version.clone(), digest: record.digest };
-            pins.modules.insert(Pins::key(task.module.as_str(), task.version.as_ref()), pin);
-            if pins.modules.len() + pins.flows.len() > PINS_MAX {
-                return Err(Unresolved::TooMany);
-            }
-        }
-        Ok(pins)
     }
 }
 

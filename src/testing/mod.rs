@@ -351,7 +351,7 @@ fn explained(error: local::Error) -> Error {
                     format!("it calls {task}: add .task(\"{}/{}\", |call| ...)", task.module, task.task)
                 }
                 Refusal::Flow { name } => format!("it starts the flow {name}: add .flow(\"{name}\", ...)"),
-                Refusal::Input { .. } => refusal.to_string(),
+                Refusal::Input { .. } | Refusal::Signal { .. } => refusal.to_string(),
             });
             Error::Refused(lines(&told.collect::<Vec<_>>()))
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use lovage::broker::Settings;
 use lovage::broker::nats::{Nats, Options};
 use lovage::client::{Client, Order, Upload};
@@ -107,21 +107,43 @@ impl Platform {
         soon("the step is there", self.client.watch_run(run, &mut show)).await.unwrap();
     }
 
-    async fn seen(&self, run: &RunId, name: &str) -> Seen {
-        let ending = soon(name, self.client.wait_run(run)).await.unwrap().result;
+    /// What the guests of a run that has ended wrote. Their lines are on their way for a moment longer than its end.
+    async fn log(&self, run: &RunId, case: &Case) -> Vec<String> {
+        let lines = case.checks.iter().filter_map(|check| {
+            let Check::Log(lines) = check else { return None };
+            Some(lines.len())
+        });
+        let expected = lines.max().unwrap_or(0);
+        let follow = async { self.client.run_logs(run, None, true).await.unwrap().take(expected).count().await };
+        soon(case.name, follow).await;
+        let all = self.client.run_logs(run, None, false).await.unwrap();
+        all.map_ok(|said| said.line.message).try_collect().await.unwrap()
+    }
+
+    async fn seen(&self, run: &RunId, case: &Case) -> Seen {
+        let ending = soon(case.name, self.client.wait_run(run)).await.unwrap().result;
         let records = self.client.run_records(run, false).await.unwrap();
         let journal: Vec<Record> = records.map_ok(|record| record.record).try_collect().await.unwrap();
         let (first, last) = (journal.first().unwrap().time, journal.last().unwrap().time);
-        Seen { ending, journal, log: None, took_ms: last.since(first).as_millis() }
+        let log = Some(self.log(run, case).await);
+        Seen { ending, journal, log, took_ms: last.since(first).as_millis() }
     }
 
     async fn play(&self, case: &Case) {
         let run = self.start_run(case).await;
-        if case.cancel_at.is_some() {
-            self.until(&run, "0-0", |state| *state == StepState::Queued).await;
+        if let Some(line) = case.cancel_at {
+            let mut said = self.client.run_logs(&run, None, true).await.unwrap();
+            let heard = async {
+                while let Some(said) = said.try_next().await.unwrap() {
+                    if said.line.message == line {
+                        return;
+                    }
+                }
+            };
+            soon("the line that it is cancelled at", heard).await;
             self.client.cancel_run(&run).await.unwrap();
         }
-        case.assert(&self.seen(&run, case.name).await);
+        case.assert(&self.seen(&run, case).await);
     }
 }
 
@@ -163,7 +185,7 @@ async fn a_step_whose_host_is_killed_runs_again_elsewhere() {
     .await;
     drop(first);
     let _second = platform.host("second", 4).await;
-    let seen = platform.seen(&run, case.name).await;
+    let seen = platform.seen(&run, &case).await;
     case.assert(&seen);
     let outcomes = |record: &&Record| matches!(&record.event, Event::Outcome { step, .. } if step.as_str() == "0-0-0");
     assert_eq!(seen.journal.iter().filter(outcomes).count(), 1);
@@ -181,8 +203,8 @@ async fn two_orders_with_one_key_are_one_run() {
     };
     let first = platform.client.start(order()).await.unwrap();
     assert_eq!(platform.client.start(order()).await.unwrap(), first);
-    let seen = platform.seen(&first, case.name).await;
+    let seen = platform.seen(&first, &case).await;
     assert_eq!(platform.client.start(order()).await.unwrap(), first);
     case.assert(&seen);
-    assert_eq!(platform.seen(&first, case.name).await.journal, seen.journal);
+    assert_eq!(platform.seen(&first, &case).await.journal, seen.journal);
 }

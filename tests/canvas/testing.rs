@@ -144,3 +144,29 @@ fn a_polls_waits_and_a_year_of_sleep_pass_at_once() {
             .run();
     assert_eq!((report.output(), report.took()), (json!(3), Duration::from_secs(120 + 360 * 86_400)));
 }
+
+#[test]
+fn a_signal_reaches_every_flow_that_waits_for_it_whenever_that_begins() {
+    let parent = "chain: [{group: [{flow: asks}, {wait: go}]}, {sleep: 1h}, {flow: asks}]";
+    let report = Flow::new(parent).flow("asks", "{wait: go}").signal("go", json!(7)).run();
+    assert_eq!(report.output(), json!(7), "also a child run that begins an hour later");
+    let late = Flow::new(parent).flow("asks", "{wait: go}").signal_after(Duration::from_secs(60), "go", json!(8)).run();
+    assert_eq!(late.output(), json!(8));
+    let replaced = Flow::new("{task: m/dynamic}")
+        .task("m/dynamic", |_| Ok(Answer::Flow(json!({"chain": [{"wait": "go"}, {"wait": "go"}]}))))
+        .signal("go", json!(1))
+        .signal("go", json!(2))
+        .run();
+    assert_eq!(replaced.output(), json!(2), "a flow that takes the place of a step gets them too, each once");
+}
+
+#[test]
+fn a_signal_that_nothing_can_wait_for_is_refused_with_those_that_are_awaited() {
+    let wrong = Flow::new("{wait: go}").signal("og", json!(1)).try_run().unwrap_err().to_string();
+    assert!(wrong.contains("waits for the signal og (there is go)"), "{wrong}");
+    let nobody = Flow::new("{value: 1}").signal("og", json!(1)).try_run().unwrap_err().to_string();
+    assert!(nobody.contains("waits for the signal og") && !nobody.contains("there is"), "{nobody}");
+    // A task may hand back a flow that waits for it: only when it runs can that be known.
+    let kept = Flow::new("{task: m/a}").task("m/a", |_| Ok(json!(1))).signal("og", json!(1)).run();
+    assert_eq!(kept.output(), json!(1));
+}

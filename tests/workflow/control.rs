@@ -363,6 +363,27 @@ impl OutstandingOf for lovage::workflow::Run {
 }
 
 #[test]
+fn the_time_of_a_run_never_goes_back() {
+    let mut world = world("chain: [{wait: go}, {sleep: 5s}]", 0);
+    world.play();
+    let begun = world.now;
+    // As from a broker whose clock was set back, or from another one.
+    world.now = 1_000;
+    signal(&mut world, "a", "go", &json!(7));
+    let due = |world: &World| {
+        world.run().waiting().into_iter().find_map(|(_, _, waiting)| {
+            let Waiting::Until(due) = waiting else { return None };
+            Some(due.as_millis())
+        })
+    };
+    assert!(world.play_until(|world| due(world).is_some()));
+    // The last record may be a moment older than the world.
+    assert!(due(&world).is_some_and(|due| due > begun && due <= begun + 5_000), "{:?} after {begun}", due(&world));
+    world.play();
+    assert_eq!(output(&world), json!(7));
+}
+
+#[test]
 fn a_timer_of_an_earlier_life_is_none_of_this_one() {
     let mut world = world("chain: [{sleep: 5s}, {task: canvas/mended}]", 0);
     world.play();

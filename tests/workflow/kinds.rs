@@ -192,6 +192,17 @@ fn an_expression_that_fails_names_itself_and_its_place() {
 }
 
 #[test]
+fn a_result_above_16_mib_exceeds_a_limit_and_is_no_bad_expression() {
+    let copies = vec!["'x${input}'"; 170].join(", ");
+    let (kind, message) = failure(&format!("value: [{copies}]"), Some(json!("x".repeat(100_000))));
+    assert_eq!(kind, Kind::Limit, "{message}");
+    assert!(
+        message.starts_with("/flow: ") && message.ends_with("the result takes more than 16777216 bytes"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_template_of_the_wrong_type_fails_its_node_and_says_what_it_takes() {
     let mut wrong = Vec::new();
     for (text, takes) in [

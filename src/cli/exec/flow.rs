@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::Exec;
 use crate::broker::{Clock as _, SystemClock};
 use crate::cli::module::{Examined, examine_in};
+use crate::cli::run::not_undone;
 use crate::cli::sandbox::cores;
 use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
@@ -15,13 +16,13 @@ use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
 use crate::model::{Datum, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
 use crate::sandbox::{Note, Sandbox};
-use crate::workflow::flow::Document;
-use crate::workflow::journal::Ending;
+use crate::workflow::flow::{Called, Document, Use, located, signals as awaited, uses};
+use crate::workflow::journal::{Ending, Pins};
 use crate::workflow::run::{Change, StepState, Waiting};
 
 impl Exec {
     pub(super) async fn run_flow(self) -> Result<(), Fault> {
-        let document = document(&self.file)?;
+        let (document, yaml) = document(&self.file)?;
         let setup = self.setup(document)?;
         let sandbox = sandbox::open(setup.concurrency, &self.cache)?;
         let guests = Guests::new(sandbox.clone(), self.guests(&sandbox).await?).reaching(sandbox::empty_resources());
@@ -32,8 +33,9 @@ impl Exec {
             }
         });
         if let Err(refusals) = local::check(&setup, &guests) {
-            return Err(refused(&refusals));
+            return Err(refused(&refusals, Some((&setup.document, yaml.as_deref()))));
         }
+        note_unawaited(&setup);
         let (root, fast) = (setup.run.clone(), setup.clock == Clock::Fast);
         let mut view = move |run: &RunId, change: &Change| {
             if !quiet && let Some(line) = line(&root, run, change) {
@@ -59,7 +61,7 @@ impl Exec {
     fn setup(&self, document: Document) -> Result<Setup, Fault> {
         let now = SystemClock.now();
         let flows: Result<BTreeMap<FlowName, Document>, Fault> =
-            self.flows.iter().map(|(name, file)| Ok((name.clone(), self::document(file)?))).collect();
+            self.flows.iter().map(|(name, file)| Ok((name.clone(), self::document(file)?.0))).collect();
         let given = self.input.as_deref().map(|text| input::read(Some(text))).transpose()?;
         let given = given.map(|bytes| Datum::parse(&bytes)).transpose();
         let words = self.signals.iter().cloned().map(|(name, payload)| (Duration::ZERO, Word::Signal(name, payload)));
@@ -101,10 +103,25 @@ impl Exec {
     }
 }
 
-/// Reads a flow; all that is wrong with it is printed.
-fn document(file: &Path) -> Result<Document, Fault> {
+/// Reads a flow, with its text where that is YAML; all that is wrong with it is printed.
+fn document(file: &Path) -> Result<(Document, Option<String>), Fault> {
     let path = file.to_str().ok_or_else(|| Fault::usage(format!("{}: the path is not UTF-8", file.display())))?;
-    flow::read_checked(path)
+    flow::read_text(path)
+}
+
+/// Says which signals no document waits for: a flow that a task hands back may.
+fn note_unawaited(setup: &Setup) {
+    let documents = std::iter::once(&setup.document).chain(setup.flows.values());
+    let known: std::collections::BTreeSet<_> = documents.flat_map(awaited).collect();
+    for (_, word) in &setup.words {
+        if let Word::Signal(name, _) = word
+            && !known.contains(name)
+        {
+            let there: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
+            let there = if there.is_empty() { String::new() } else { format!(" (there is {})", there.join(", ")) };
+            eprintln!("no document waits for the signal {name}{there}: it is kept for a flow that a task hands back");
+        }
+    }
 }
 
 /// One line for each; the last is the fault.
@@ -117,7 +134,8 @@ fn several(messages: impl Iterator<Item = String>, none: &str) -> Fault {
     Fault::usage(last)
 }
 
-fn refused(refusals: &[Refusal]) -> Fault {
+/// Why nothing was run; what the flow itself calls is told with its places.
+fn refused(refusals: &[Refusal], flow: Option<(&Document, Option<&str>)>) -> Fault {
     let mut hints: Vec<String> = refusals
         .iter()
         .filter_map(|refusal| match refusal {
@@ -125,19 +143,42 @@ fn refused(refusals: &[Refusal]) -> Fault {
                 Some(format!("--module {}=FILE.wasm", task.module))
             }
             Refusal::Flow { name } => Some(format!("--flow {name}=FILE.yaml")),
-            Refusal::Task { .. } | Refusal::Input { .. } => None,
+            Refusal::Task { .. } | Refusal::Input { .. } | Refusal::Signal { .. } => None,
         })
         .collect();
     hints.sort();
     hints.dedup();
-    let fault = several(refusals.iter().map(ToString::to_string), "the flow can run");
+    let fault = several(placed(refusals, flow).into_iter(), "the flow can run");
     if hints.is_empty() { fault } else { fault.hint(format!("give {}", hints.join(" "))) }
+}
+
+/// What is refused, a line each, with the places of the nodes that call it.
+fn placed(refusals: &[Refusal], flow: Option<(&Document, Option<&str>)>) -> Vec<String> {
+    let Some((document, yaml)) = flow else { return refusals.iter().map(ToString::to_string).collect() };
+    let uses = uses(document);
+    let (mut spots, mut others) = (Vec::new(), Vec::new());
+    for refusal in refusals {
+        let calls = |used: &&Use| match (&used.called, refusal) {
+            (Called::Task(called), Refusal::Task { task, .. }) => called == task,
+            (Called::Flow(called, version), Refusal::Flow { name }) => {
+                Pins::key(called.as_str(), version.as_ref()) == *name
+            }
+            _ => false,
+        };
+        let field = if matches!(refusal, Refusal::Task { .. }) { "task" } else { "flow" };
+        let before = spots.len();
+        spots.extend(uses.iter().filter(calls).map(|used| (used.place.clone(), field, refusal.to_string())));
+        if spots.len() == before {
+            others.push(refusal.to_string());
+        }
+    }
+    located(spots, yaml).iter().map(ToString::to_string).chain(others).collect()
 }
 
 /// The fault of a run that has no end.
 fn unfinished(error: local::Error, fast: bool) -> Fault {
     match error {
-        local::Error::Refused(refusals) => refused(&refusals),
+        local::Error::Refused(refusals) => refused(&refusals, None),
         local::Error::Stuck(ref pending) => {
             let signals = pending.iter().filter_map(|(_, _, _, waiting)| {
                 let Waiting::Signal(name) = waiting else { return None };
@@ -157,28 +198,25 @@ fn unfinished(error: local::Error, fast: bool) -> Fault {
 
 fn ended(report: &Report) -> Result<(), Fault> {
     for failure in &report.end.compensation_failures {
-        let step = place(failure).map(|place| format!(" {place}")).unwrap_or_default();
-        eprintln!("not undone{step}: {}", printable(&failure.to_string()));
+        not_undone(failure, label(report, failure).as_deref());
     }
     match &report.end.result {
         Ending::Succeeded(value) => output::value(value.text()),
         Ending::Failed(failure) => {
-            let place = place(failure);
-            if let (Some(place), true) = (&place, failure.detail.is_some()) {
-                eprintln!("failed {place}");
-            }
-            Err(Fault::failed(failure).hint_if_none(place))
+            Err(Fault::failed(failure).at(tree::place(failure, label(report, failure).as_deref())))
         }
         Ending::Cancelled => Err(Fault::failed(&Failure::new(Kind::Cancelled, "the run was cancelled"))),
     }
 }
 
-/// `in step 0-1, module/task, attempt 2`, as far as it is known.
-fn place(failure: &Failure) -> Option<String> {
-    let step = failure.step.as_ref().map(|step| format!("in step {step}"))?;
-    let task = failure.task.as_ref().map(|task| format!(", {task}")).unwrap_or_default();
-    let attempt = failure.attempt.map(|attempt| format!(", attempt {attempt}")).unwrap_or_default();
-    Some(format!("{step}{task}{attempt}"))
+/// What the step is called that failed so; it may be one of a child run.
+fn label(report: &Report, failure: &Failure) -> Option<String> {
+    let failed = |change: &&Change| {
+        failure.step.as_ref() == Some(&change.step)
+            && matches!(&change.state, StepState::Failed(other) | StepState::Catching(other) if other == failure)
+    };
+    let mut changes = report.runs.values().flat_map(|history| &history.changes);
+    changes.find(failed).map(|change| change.label.clone())
 }
 
 /// The line of a step that has ended, or is tried again; those of child runs begin with their run.

@@ -47,7 +47,8 @@ pub(super) struct Exec {
     #[arg(long = "flow", value_name = "NAME=FILE", value_parser = named_file::<FlowName>)]
     flows: Vec<(FlowName, PathBuf)>,
 
-    /// A signal that is there before the flow waits for it, with its payload (null where it is not given); may be repeated.
+    /// A signal that is there before the flow, or a flow that it starts, waits for it, with its payload (null where it is not
+    /// given); may be repeated.
     #[arg(long = "signal", value_name = "NAME[=JSON]", value_parser = signal)]
     signals: Vec<(SignalName, Datum)>,
 

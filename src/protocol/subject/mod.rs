@@ -12,7 +12,7 @@ mod run;
 pub use band::{Band, PRIORITY_DEFAULT, Priority};
 pub use run::{
     RecordName, RecordSubject, later_cancels, later_ends, partition_records, run_records, run_retries,
-    run_tasks_anywhere, run_timers, step_tasks_anywhere, step_timers, timer,
+    run_tasks_anywhere, run_timers, step_logs, step_progress, step_tasks_anywhere, step_timers, timer,
 };
 
 use crate::model::{FlowName, Mark, ModuleName, Queue, ScheduleName, TaskId, TaskKey, Tenant, Version};
@@ -206,6 +206,9 @@ pub fn read_recurring(subject: &str) -> Option<(Tenant, ScheduleName)> {
     let (tenant, name) = subject.strip_prefix("lvg.")?.split_once(".schedule.")?;
     Some((tenant.parse().ok()?, name.parse().ok()?))
 }
+
+/// `lvg.ctl.coordinator.*`: the heartbeats of all coordinators, one a second of each that lives.
+pub const COORDINATOR_HEARTBEATS: &str = "lvg.ctl.coordinator.*";
 
 /// `lvg.ctl.*.<t>.>`: all words to the hosts of a tenant.
 #[must_use]

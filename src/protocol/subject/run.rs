@@ -173,6 +173,22 @@ pub fn partition_records(partition: char) -> String {
     format!("lvg.*.run.{partition}.>")
 }
 
+/// `lvg.<t>.log.<run>.>`: the logs of a run's steps; those of one step, or of one attempt of it.
+#[must_use]
+pub fn step_logs(tenant: &Tenant, run: &RunId, step: Option<(&StepId, Option<u32>)>) -> String {
+    match step {
+        None => format!("lvg.{tenant}.log.{run}.>"),
+        Some((step, None)) => format!("lvg.{tenant}.log.{run}.{step}.*"),
+        Some((step, Some(attempt))) => format!("lvg.{tenant}.log.{run}.{step}.{attempt}"),
+    }
+}
+
+/// `lvg.<t>.ev.progress.<run>.>`: the progress of a run's steps.
+#[must_use]
+pub fn step_progress(tenant: &Tenant, run: &RunId) -> String {
+    format!("lvg.{tenant}.ev.progress.{run}.>")
+}
+
 /// `lvg.<t>.timer.<p>.<run>.<step>.<what>`: the schedule of the record `timer.<step>.<what>`.
 #[must_use]
 pub fn timer(tenant: &Tenant, run: &RunId, step: &StepId, what: &Word) -> String {

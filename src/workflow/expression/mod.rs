@@ -85,6 +85,12 @@ impl Error {
         Self::new(evaluate::quoted(source, message))
     }
 
+    /// Whether nothing is wrong with it but the size of its result: a limit, and no bad expression.
+    #[must_use]
+    pub fn is_limit(&self) -> bool {
+        self.message.ends_with(&evaluate::result_too_large())
+    }
+
     /// The same one level up.
     fn within(self, key: &str) -> Self {
         let key = key.replace('~', "~0").replace('/', "~1");

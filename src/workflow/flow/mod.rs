@@ -28,9 +28,9 @@ pub use field::CONCURRENCY_MAX;
 pub use input::{INPUT_CHECKED_BYTES_MAX, fits, schema_problems};
 pub use json::LEVELS_MAX;
 pub use node::{Branch, Document, Kind, Node, OnError, SleepFor, TaskCall, TaskOptions};
-pub use problem::{PROBLEMS_MAX, Problem};
+pub use problem::{PROBLEMS_MAX, Problem, located};
 pub use schema::schema;
-pub use walk::{Role, count, flows, signals, tasks};
+pub use walk::{Called, Role, Use, count, flows, signals, tasks, uses};
 
 /// The largest document: a hundred thousand nodes, which nobody writes by hand, and a run's start record stays small.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;

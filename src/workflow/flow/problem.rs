@@ -46,6 +46,16 @@ impl Problem {
     }
 }
 
+/// Problems of nodes because of one of their fields, with lines and columns where the document was read from YAML text: each the
+/// node's place, the field and what is wrong.
+#[must_use]
+pub fn located<'f>(found: impl IntoIterator<Item = (String, &'f str, String)>, yaml: Option<&str>) -> Vec<Problem> {
+    let mut problems = Problems::default();
+    found.into_iter().for_each(|(place, field, message)| problems.push_in(&place, field, message));
+    let tree = yaml.and_then(|text| super::yaml::read(text).ok());
+    problems.located(|spot| tree.as_ref().and_then(|tree| tree.locate(spot)))
+}
+
 /// Problems as they are found, up to [`PROBLEMS_MAX`].
 #[derive(Default)]
 pub(super) struct Problems {

@@ -87,6 +87,41 @@ pub fn count(document: &Document) -> usize {
     count
 }
 
+/// What a node calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Called {
+    /// A task.
+    Task(TaskRef),
+    /// A stored flow, with the version that is asked for.
+    Flow(FlowName, Option<Version>),
+}
+
+/// A node that calls something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Where it stands.
+    pub place: String,
+    /// What it calls.
+    pub called: Called,
+}
+
+/// All nodes that call a task or a stored flow, in the order of the document.
+#[must_use]
+pub fn uses(document: &Document) -> Vec<Use> {
+    let mut uses = Vec::new();
+    each(&document.flow, &mut |node| {
+        let called = if let Kind::Task(call) = &node.kind {
+            Called::Task(call.task.clone())
+        } else if let Kind::Flow { name, version } = &node.kind {
+            Called::Flow(name.clone(), version.clone())
+        } else {
+            return;
+        };
+        uses.push(Use { place: node.place.clone(), called });
+    });
+    uses
+}
+
 /// The tasks that a document calls.
 #[must_use]
 pub fn tasks(document: &Document) -> BTreeSet<TaskRef> {
@@ -151,6 +186,8 @@ mod tests {
             .map(|(name, version)| (name.to_string(), version.map(|v| v.to_string())))
             .collect();
         assert_eq!(flows, [("other".to_owned(), None), ("other".to_owned(), Some("2".to_owned()))]);
+        let uses = uses(&document);
+        assert_eq!((uses.len(), uses[2].place.as_str()), (12, "/chain/0/compensate"));
         assert_eq!(count(&document), 25);
     }
 }

@@ -293,7 +293,8 @@ impl Asked<'_> {
     }
 
     fn failure(&self, error: &expression::Error) -> Failure {
-        Failure::new(Kind::BadExpression, format!("{}: {error}", self.place()))
+        let kind = if error.is_limit() { Kind::Limit } else { Kind::BadExpression };
+        Failure::new(kind, format!("{}: {error}", self.place()))
     }
 }
 

@@ -7,6 +7,31 @@
 //! The driver folds every record of the run, in the order of the stream, with [`Run::apply`], and does the effects that it gets.
 //! After a replay, and whenever something may have been lost, it does those of [`Run::outstanding`] again.
 //!
+//! What a driver owes a run, and what it may rely on, each with a test that bites where it is not kept:
+//!
+//! 1. An effect is done only for records that are in the journal, and may be done again: its identity is `run/step/attempt`.
+//!    `what_is_outstanding_is_asked_for_again_and_again_the_same`, `two_who_hold_the_same_partitions_do_no_harm`
+//! 2. A delivery is a doorbell: whoever takes a run over, or has it not in memory, reads its records and folds them in stream order.
+//!    `a_restarted_coordinator_goes_on_from_its_checkpoint`, `a_run_that_left_memory_comes_back`
+//! 3. A record for a step that has ended, or for an attempt that is not the current one, changes nothing.
+//!    `a_word_of_an_attempt_that_is_over_changes_nothing`
+//! 4. The run alone decides the next attempt of a step: hosts commit the outcome of every attempt, failures too.
+//!    `a_failure_is_committed_and_left_to_others`
+//! 5. A record is done with only when its effects are published; a full queue is tried again by a timer, and stalls no other run.
+//!    `a_checkpoint_waits_for_the_oldest_record_in_work`, `a_full_queue_delays_its_run_and_no_other`
+//! 6. A run with work outstanding has a watchdog: no message that was lost hangs it.
+//!    `a_watchdog_asks_again_for_what_was_lost`, `a_lost_task_is_queued_again_by_the_watchdog`
+//! 7. The time of a run is the largest timestamp that it has folded, and never goes back; a timer's record is the proof that it is
+//!    due. `the_time_of_a_run_never_goes_back`, `a_timer_of_an_earlier_life_is_none_of_this_one`
+//! 8. A cancel is a record first. What runs and can be undone is awaited, within bounds; what undoes is immune to it.
+//!    `a_running_step_with_a_compensation_is_awaited_and_undone`, `an_outcome_that_never_comes_is_not_awaited_for_ever`,
+//!    `compensations_are_immune_to_cancel`
+//! 9. The start record freezes flow and versions; an older journal is folded to the same effects, a newer one is left to others.
+//!    `an_upload_changes_nothing_of_a_run_under_way`, `each_kind_of_node_has_its_golden_transcript`,
+//!    `a_run_of_a_newer_core_is_left_to_others`
+//! 10. What breaks a run pauses that run, with its reason, and no other.
+//!     `a_corrupted_record_pauses_its_run_with_the_reason_and_no_other`
+//!
 //! **Invariant:** the same records lead to the same state, whoever folds them and whenever.
 //! **Invariant:** nothing is decided but by a record; effects are only ever asked for.
 

@@ -1,6 +1,7 @@
 //! What people are shown of a run: what became of each step, and what each one waits for.
 
 use crate::model::{Datum, Failure, RunId, SignalName, StepId, Timestamp};
+use crate::workflow::flow::TaskOptions;
 use crate::workflow::journal::Question;
 use crate::workflow::plan::{PlanKind, PlanNode};
 
@@ -22,6 +23,8 @@ pub struct Change {
     pub attempt: Option<u32>,
     /// When.
     pub time: Timestamp,
+    /// What it waits for, where it has begun and not ended when its record is folded.
+    pub waits: Option<Waiting>,
 }
 
 /// What a step is at.
@@ -119,7 +122,12 @@ pub struct Skipped {
 impl Run {
     /// The changes since the last time, where [`Self::watch`] asked for them.
     pub fn take_changes(&mut self) -> Vec<Change> {
-        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+        let mut changes = self.changes.as_mut().map(std::mem::take).unwrap_or_default();
+        for change in changes.iter_mut().filter(|change| change.state == StepState::Running) {
+            let frame = self.by_step.get(&change.step).and_then(|key| self.frames.get(key));
+            change.waits = frame.map(|frame| self.waits_for(frame));
+        }
+        changes
     }
 
     /// The state of the run.
@@ -150,6 +158,16 @@ impl Run {
     #[must_use]
     pub fn waiting(&self) -> Vec<(StepId, String, Waiting)> {
         self.frames.values().map(|frame| (frame.id.clone(), label(frame), self.waits_for(frame))).collect()
+    }
+
+    /// The attempts that are queued or run, with the options of their tasks.
+    pub fn out(&self) -> impl Iterator<Item = (&StepId, u32, &TaskOptions)> {
+        self.frames.values().filter_map(|frame| match (&frame.work, &frame.plan.node(frame.node)?.kind) {
+            (Work::Task(work), PlanKind::Task(task)) if work.phase == TaskPhase::Out => {
+                Some((&frame.id, work.attempt, &task.options))
+            }
+            _ => None,
+        })
     }
 
     fn waits_for(&self, frame: &Frame) -> Waiting {
@@ -199,6 +217,7 @@ impl Run {
             state,
             attempt,
             time: self.time,
+            waits: None,
         });
     }
 

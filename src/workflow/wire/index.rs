@@ -111,6 +111,12 @@ impl Entry {
         }
     }
 
+    /// Whether a coordinator has listed it: it does when it begins the run.
+    #[must_use]
+    pub const fn is_listed(&self) -> bool {
+        self.sequence > 0
+    }
+
     /// The same run in another state since the record with this sequence.
     #[must_use]
     pub fn at(mut self, state: RunState, sequence: u64) -> Self {

@@ -75,12 +75,32 @@ fn signals_are_given_before_the_start() {
 }
 
 #[test]
+fn a_signal_reaches_the_flow_that_waits_for_it_and_one_that_nobody_awaits_is_told() {
+    let folder = Folder::of("chain: [{flow: asks}, {flow: asks}]");
+    let flow = format!("asks={}", folder.write("asks.yaml", "wait: go").display());
+    let ended = folder.exec(&["--flow", &flow, "--signal", "go=7"]);
+    assert_eq!(ended.output(), "7", "child flows get it, also one that begins later");
+    assert!(ended.stderr.contains("0-0 flow asks: waits for the run "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("0 wait go: waits for the signal go"), "{}", ended.stderr);
+    let wrong = folder.exec(&["--flow", &flow, "--signal", "og=7", "--signal", "go=1"]);
+    wrong.fails(2, &["waits for the signal og (there is go)"]);
+    // A task of this module may hand back a flow that waits.
+    let folder = Folder::of("chain: [{task: canvas/id}]");
+    let kept = folder.exec(&["1", "--signal", "og=7"]);
+    assert_eq!(kept.output(), "1");
+    assert!(kept.stderr.contains("no document waits for the signal og"), "{}", kept.stderr);
+}
+
+#[test]
 fn a_flow_starts_other_flows() {
     let folder = Folder::of("map: {flow: twice}");
     let twice = folder.write("twice.yaml", "chain: [{task: canvas/add, args: [1]}, {task: canvas/add, args: [1]}]");
     let flow = format!("twice={}", twice.display());
     assert_eq!(folder.exec(&["[1, 2]", "--flow", &flow]).output(), "[3,4]");
-    folder.exec(&["[1, 2]"]).fails(2, &["starts the flow twice, which is not there", "--flow twice=FILE.yaml"]);
+    folder.exec(&["[1, 2]"]).fails(
+        2,
+        &["error: at /map (1:7): the flow starts the flow twice, which is not there", "--flow twice=FILE.yaml"],
+    );
 }
 
 #[test]

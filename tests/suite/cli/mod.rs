@@ -9,6 +9,7 @@
 //! | `arguments` | names and options that are wrong |
 //! | `batches` | `lovage send --batch`, `lovage batch ...` |
 //! | `waiting` | what is told while something is awaited, and ctrl-c |
+//! | `watching` | what is told of a run while it goes on, and the logs of its steps |
 //! | `gather` | `--singleton` and `--debounce` |
 //! | `queues` | `lovage queue ...` |
 //! | `dead` | `lovage dead ...` |
@@ -37,3 +38,4 @@ mod schedules;
 mod scripts;
 mod uploads;
 mod waiting;
+mod watching;

@@ -174,6 +174,26 @@ fn a_key_makes_two_runs_one() {
 }
 
 #[test]
+fn another_flow_or_input_under_a_key_is_refused_and_what_differs_is_named() {
+    let dev = shared();
+    let (one, other) = (file("value: '${input}'"), file("value: 2"));
+    let key = ["--idempotency-key", "order-19"];
+    let run = |args: &[&str]| dev.cli.run(&[&["run", "--quiet"], args, &key[..]].concat());
+    assert_eq!(run(&[one.name(), r#"{"a": 1}"#]).output(), r#"{"a": 1}"#);
+    assert_eq!(run(&[one.name(), r#"{"a":1}"#]).output(), r#"{"a": 1}"#, "spaces are no other input");
+    run(&[one.name(), "2"]).fails(2, &["\"order-19\"", "which has another input"]);
+    run(&[one.name()]).fails(2, &["which has another input"]);
+    run(&[other.name(), r#"{"a": 1}"#]).fails(2, &["which has another flow"]);
+    run(&[other.name(), "2"]).fails(2, &["which has another flow and input"]);
+    let push = |text: &str| dev.cli.run(&["flow", "push", "cli-keyed", file(text).name()]).output().to_owned();
+    push("value: first");
+    let stored = || dev.cli.run(&["run", "--quiet", "cli-keyed", "--idempotency-key", "order-20"]).output().to_owned();
+    assert_eq!(stored(), "\"first\"");
+    push("value: second");
+    assert_eq!(stored(), "\"first\"", "a retry after a deploy is the same order");
+}
+
+#[test]
 fn a_stored_flow_is_run_by_its_name_and_pinned_by_its_version() {
     let dev = shared();
     let push = |text: &str| dev.cli.run(&["flow", "push", "cli-stored", file(text).name()]).output().to_owned();
@@ -235,6 +255,67 @@ fn a_run_of_many_steps_is_shown_a_page_at_a_time() {
     dev.cli.run(&["runs", "show", &run, "--json", "--after", "0-7"]).fails(2, &["0-7", "has not begun"]);
     let tree = dev.cli.run(&["runs", "show", &run, "--limit", "4"]);
     assert!(tree.stdout.lines().count() < 12, "{}", tree.stdout);
+}
+
+#[test]
+fn all_that_a_flow_calls_and_is_not_there_is_told_with_its_place() {
+    let dev = shared();
+    let lost =
+        file("chain:\n  - {task: hello/nothing}\n  - group:\n      - {task: nobody/x}\n      - {flow: cli-nowhere}\n");
+    let ended = dev.cli.run(&["run", lost.name()]);
+    ended.fails(2, &["has 3 problems", "lovage module push", "lovage flow push"]);
+    for problem in [
+        "at /chain/0 (2:6): there is no task nothing of module hello@",
+        "(there is add, greet",
+        "at /chain/1/group/0 (4:10): there is no module nobody (there is ",
+        "at /chain/1/group/1 (5:10): there is no flow cli-nowhere",
+    ] {
+        assert!(ended.stderr.contains(problem), "no {problem:?} in {}", ended.stderr);
+    }
+    let place = |place: &str| ended.stderr.find(place).unwrap();
+    assert!(place("/chain/0 ") < place("/chain/1/group/0"), "in the order of the document: {}", ended.stderr);
+    dev.cli.run(&["flow", "push", "cli-lost", file("chain: [{task: hello/nothing}]").name()]).output();
+    dev.cli.run(&["run", "cli-lost", "--detach"]).fails(2, &["at /flow/chain/0: there is no task nothing"]);
+    let parent = file("flow: {flow: cli-lost}");
+    dev.cli.run(&["run", parent.name()]).fails(2, &["the flow cli-lost, at /flow/chain/0: there is no task nothing"]);
+}
+
+#[test]
+fn lists_say_when_nothing_fits_and_write_times_as_other_commands_do() {
+    let dev = shared();
+    for args in [&["runs", "ls", "--flow", "cli-never"][..], &["runs", "ls", "--flow", "cli-never", "--json"]] {
+        let empty = dev.cli.run(args);
+        assert!(empty.code == 0 && empty.stderr.contains("no run fits"), "{empty:?}");
+    }
+    let empty = dev.cli.run(&["flow", "ls", "cli-never"]);
+    assert!(empty.code == 0 && empty.stderr.contains("there is no flow cli-never"), "{empty:?}");
+    let run = detached(&dev.cli, &[file("name: cli-dated\nflow: {chain: [{value: 1}], labels: {made: here}}").name()]);
+    report(&dev.cli, &run, "succeeded");
+    let listed = eventually_there("it is listed as ended", || {
+        let listed = dev.cli.run(&["runs", "ls", "--label", "made=here", "--state", "succeeded", "--json"]);
+        listed.stdout.contains(&run).then(|| listed.json())
+    });
+    for time in ["started", "ended"] {
+        assert!(listed[time].as_str().is_some_and(|time| time.starts_with("20") && time.ends_with('Z')), "{listed}");
+    }
+    assert_eq!(listed["labels"]["made"], "here", "the labels of a document are the run's");
+}
+
+#[test]
+fn a_stored_flow_is_checked_and_drawn_by_its_name() {
+    let dev = shared();
+    dev.cli.run(&["flow", "push", "cli-drawn", file("chain: [{task: hello/add}, {wait: go}]").name()]).output();
+    assert_eq!(dev.cli.run(&["flow", "check", "cli-drawn"]).output(), "ok: 3 nodes, tasks: hello/add, signals: go");
+    let drawn = dev.cli.run(&["flow", "graph", "cli-drawn@1", "--format", "mermaid"]);
+    assert!(drawn.output().contains("hello/add"), "{drawn:?}");
+    dev.cli.run(&["flow", "check", "cli-undrawn"]).fails(2, &["find flow cli-undrawn", "lovage flow ls"]);
+}
+
+#[test]
+fn what_is_refused_says_why_at_once() {
+    let dev = shared();
+    let typed = file("input: {type: integer}\nflow: {value: 1}");
+    dev.cli.run(&["run", typed.name(), "\"x\""]).fails(2, &["error: the input: "]);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! before anything is published.
 
 mod events;
+mod flows;
 mod lists;
 mod refusals;
 

@@ -169,6 +169,17 @@ async fn what_is_unknown_is_refused_by_name_and_nothing_is_started() {
         let error = rig.client.start(order).await.unwrap_err();
         assert!(error.to_string().contains(problem), "{error}");
     }
+    let all =
+        json!({"chain": [{"task": "nobody/id"}, {"task": "canvas/nothing"}, {"flow": "sub"}, {"task": "nobody/id"}]});
+    let error = rig.client.start(Order::new(Document::from_json(&all).unwrap())).await.unwrap_err().to_string();
+    for problem in [
+        "at /chain/0: there is no module nobody (there is canvas)",
+        "at /chain/1: there is no task nothing of module canvas@1 (there is ",
+        "at /chain/2: there is no flow sub",
+        "at /chain/3: there is no module nobody",
+    ] {
+        assert!(error.contains(problem), "no {problem:?} in {error}");
+    }
     assert!(rig.broker.streams.last("lvg.*.run.>").await.unwrap().is_none());
 }
 

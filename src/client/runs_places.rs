@@ -1,0 +1,150 @@
+//! Where the queued steps of a run are: on which host, or what each waits for where none has it in hand.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::join_all;
+
+use super::{Client, RunView};
+use crate::model::key::StepAttempt;
+use crate::model::{HostId, Queue, StepId, Timestamp};
+use crate::protocol::host::{self, HostDetail, HostRecord, Word};
+
+/// Hosts that are asked at most what they have in hand: those with the most come first. Of a step that is on none of them it is not
+/// known whether another host runs it.
+const HOSTS_ASKED_MAX: usize = 8;
+
+/// How long the list of hosts, and then their answers, are waited for: whoever looks waits for them.
+const LIST_PATIENCE: Duration = Duration::from_secs(1);
+const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Where a queued step is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// A host has it in hand.
+    On {
+        /// Which.
+        host: HostId,
+        /// Since when, by its clock.
+        since: Timestamp,
+        /// Whether its guest runs; else it waits there for its module, its input or a slot.
+        running: bool,
+    },
+    /// In a queue that no host serves.
+    Unserved(Queue),
+    /// Hosts serve its queue, and none of them has these labels, which it requires.
+    Required(BTreeMap<String, String>),
+    /// In a queue, for a host that has time for it.
+    Free,
+}
+
+impl Client {
+    /// Where the queued steps of a run are, as far as hosts say so in time. What cannot be seen is left out: whoever may not see
+    /// hosts sees no step's.
+    pub async fn whereabouts(&self, view: &RunView) -> BTreeMap<StepId, Whereabouts> {
+        let queued = view.queued();
+        let queues: BTreeSet<&Queue> = queued.iter().map(|step| &step.queue).collect();
+        if queued.is_empty() {
+            return BTreeMap::new();
+        }
+        let Ok(Ok(mut hosts)) = tokio::time::timeout(LIST_PATIENCE, self.hosts(&BTreeMap::new())).await else {
+            return BTreeMap::new();
+        };
+        hosts.retain(|host| host.tenant == self.tenant && host.queues.keys().any(|queue| queues.contains(queue)));
+        hosts.sort_by_key(|host| std::cmp::Reverse(host.running.saturating_add(host.reserved)));
+        let answers = join_all(hosts.iter().take(HOSTS_ASKED_MAX).map(|host| self.in_hand(&host.id))).await;
+        let mut on = BTreeMap::new();
+        let mut all_known = hosts.len() <= HOSTS_ASKED_MAX;
+        for answer in answers {
+            let Some(HostDetail { host, tasks, tasks_left_out, .. }) = answer else {
+                all_known = false;
+                continue;
+            };
+            all_known &= tasks_left_out == 0;
+            for task in tasks.into_iter().filter(|task| task.tenant == self.tenant) {
+                on.insert(task.id, Whereabouts::On { host: host.id.clone(), since: task.since, running: task.running });
+            }
+        }
+        let place = |Queued { step, attempt, queue, requires }: Queued| {
+            let key = StepAttempt { run: view.start().run.clone(), step, attempt };
+            let found = on.remove(&format!("{}.{}.{attempt}", key.run, key.step));
+            let found = found.or_else(|| waits(&hosts, queue, requires, all_known))?;
+            Some((key.step, found))
+        };
+        queued.into_iter().filter_map(place).collect()
+    }
+
+    async fn in_hand(&self, id: &HostId) -> Option<HostDetail> {
+        let word = host::tell(id, Word::Inspect);
+        let answers = self.broker.bus.ask(&word, Bytes::new(), ANSWER_PATIENCE, 1).await.ok()?;
+        host::decode(&answers.first()?.payload).ok()
+    }
+}
+
+/// An attempt of a step that is queued, or runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Queued {
+    pub(super) step: StepId,
+    pub(super) attempt: u32,
+    pub(super) queue: Queue,
+    pub(super) requires: BTreeMap<String, String>,
+}
+
+/// What a step waits for that none of the hosts which answered has in hand. A host that did not answer may have it.
+fn waits(
+    hosts: &[HostRecord],
+    queue: Queue,
+    requires: BTreeMap<String, String>,
+    all_known: bool,
+) -> Option<Whereabouts> {
+    let mut serving = hosts.iter().filter(|host| host.queues.contains_key(&queue)).peekable();
+    if serving.peek().is_none() {
+        return Some(Whereabouts::Unserved(queue));
+    }
+    let fits = |host: &HostRecord| requires.iter().all(|(key, value)| host.labels.get(key) == Some(value));
+    if !serving.any(fits) {
+        return Some(Whereabouts::Required(requires));
+    }
+    all_known.then_some(Whereabouts::Free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::host::HostState;
+
+    fn host(queues: &[&str], labels: &[(&str, &str)]) -> HostRecord {
+        HostRecord {
+            v: 1,
+            id: "h1".parse().unwrap(),
+            tenant: "default".parse().unwrap(),
+            name: "machine".to_owned(),
+            labels: pairs(labels),
+            queues: queues.iter().map(|queue| (queue.parse().unwrap(), 1)).collect(),
+            state: HostState::Serving,
+            slots: 1,
+            running: 0,
+            reserved: 0,
+            version: "0".to_owned(),
+            started: Timestamp::default(),
+            memory_bytes: 0,
+        }
+    }
+
+    fn pairs(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
+        labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_is_on_no_host_waits_for_a_queue_to_be_served_for_labels_or_for_a_free_host() {
+        let hosts = [host(&["default"], &[]), host(&["default", "heavy"], &[("gpu", "yes")])];
+        let of = |queue: &str, requires, known| waits(&hosts, queue.parse().unwrap(), pairs(requires), known);
+        assert_eq!(of("nowhere", &[], true), Some(Whereabouts::Unserved("nowhere".parse().unwrap())));
+        assert_eq!(of("default", &[("gpu", "no")], true), Some(Whereabouts::Required(pairs(&[("gpu", "no")]))));
+        assert_eq!(of("default", &[("gpu", "yes")], true), Some(Whereabouts::Free));
+        assert_eq!(of("heavy", &[], true), Some(Whereabouts::Free));
+        assert_eq!(of("heavy", &[], false), None, "a host that did not answer may run it");
+        assert_eq!(of("nowhere", &[], false), Some(Whereabouts::Unserved("nowhere".parse().unwrap())));
+    }
+}
