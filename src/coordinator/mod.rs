@@ -265,8 +265,12 @@ impl Coordinator {
             take(Arc::clone(&self.shared), *partition, seen)
         }))
         .await;
-        for work in takes.into_iter().flatten() {
-            let (partition, since, work) = work;
+        let taken: Vec<_> = takes.into_iter().flatten().collect();
+        if !taken.is_empty() {
+            let partitions: String = taken.iter().map(|(partition, ..)| *partition).collect();
+            info!(partitions, "took partitions");
+        }
+        for (partition, since, work) in taken {
             let stop = CancellationToken::new();
             self.held.insert(partition, Held { stop: stop.clone(), reads: false, since });
             partitions.spawn(work.serve(stop, news.clone()));
@@ -307,7 +311,7 @@ async fn take(shared: Arc<Shared>, partition: char, seen: Option<Seen>) -> Optio
     let publish = Publish { expect: Some(sequence), ..Publish::new(Claim::subject(partition), claim.encode()) };
     match shared.broker.streams.publish(publish).await {
         Ok(stored) => {
-            info!(%partition, before = before.as_ref().map(tracing::field::display), checkpoint, "took a partition");
+            debug!(%partition, before = before.as_ref().map(tracing::field::display), checkpoint, "took a partition");
             shared.metrics.taken.inc();
             Some((partition, stored.sequence, Partition::new(shared, partition, stored.sequence, checkpoint)))
         }
