@@ -141,6 +141,8 @@ pub(super) fn whereabouts(place: &Whereabouts, now: Timestamp) -> String {
             format!("runs on {host}, for {}", format_duration(Duration::from_secs(now.since(*since).as_secs())))
         }
         Whereabouts::On { host, running: false, .. } => format!("is about to run on {host}"),
+        Whereabouts::Limited(limit) => format!("waits for the limit of {limit}"),
+        Whereabouts::Paused(queue) => format!("waits in queue {queue}, which is paused"),
         Whereabouts::Unserved(queue) => format!("waits in queue {queue}, which no host serves"),
         Whereabouts::Required(labels) => format!("waits for a host with {}", requirement::text(labels)),
         Whereabouts::Free => "waits for a free host".to_owned(),

@@ -5,11 +5,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{Client, RunView};
+use crate::broker::Start;
 use crate::model::key::StepAttempt;
-use crate::model::{HostId, Queue, StepId, Timestamp};
+use crate::model::{HostId, Queue, RunId, StepId, TaskKey, Timestamp};
 use crate::protocol::host::{self, HostDetail, HostRecord, Word};
+use crate::protocol::limit::{read_line, run_lines_anywhere};
+use crate::protocol::queue::{self, QueueRecord};
 
 /// Hosts that are asked at most what they have in hand: those with the most come first. Of a step that is on none of them it is not
 /// known whether another host runs it.
@@ -18,6 +22,10 @@ const HOSTS_ASKED_MAX: usize = 8;
 /// How long the list of hosts, and then their answers, are waited for: whoever looks waits for them.
 const LIST_PATIENCE: Duration = Duration::from_secs(1);
 const ANSWER_PATIENCE: Duration = Duration::from_millis(500);
+
+/// Steps that wait under limits, and queues, of which it is looked up what holds them.
+const LINES_READ_MAX: usize = 1_000;
+const QUEUES_READ_MAX: usize = 16;
 
 /// Where a queued step is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +39,10 @@ pub enum Whereabouts {
         /// Whether its guest runs; else it waits there for its module, its input or a slot.
         running: bool,
     },
+    /// Under this limit across the fleet, until others have ended or some time has passed.
+    Limited(String),
+    /// In a queue that is paused.
+    Paused(Queue),
     /// In a queue that no host serves.
     Unserved(Queue),
     /// Hosts serve its queue, and none of them has these labels, which it requires.
@@ -48,7 +60,10 @@ impl Client {
         if queued.is_empty() {
             return BTreeMap::new();
         }
-        let Ok(Ok(mut hosts)) = tokio::time::timeout(LIST_PATIENCE, self.hosts(&BTreeMap::new())).await else {
+        let names = queues.iter().copied().take(QUEUES_READ_MAX);
+        let (any, run) = (BTreeMap::new(), &view.start().run);
+        let look = async { tokio::join!(self.hosts(&any), self.lines(run), self.rules(names)) };
+        let Ok((Ok(mut hosts), mut limited, rules)) = tokio::time::timeout(LIST_PATIENCE, look).await else {
             return BTreeMap::new();
         };
         hosts.retain(|host| host.tenant == self.tenant && host.queues.keys().any(|queue| queues.contains(queue)));
@@ -66,13 +81,51 @@ impl Client {
                 on.insert(task.id, Whereabouts::On { host: host.id.clone(), since: task.since, running: task.running });
             }
         }
-        let place = |Queued { step, attempt, queue, requires }: Queued| {
+        let place = |Queued { step, attempt, queue, mut requires }: Queued| {
             let key = StepAttempt { run: view.start().run.clone(), step, attempt };
             let found = on.remove(&format!("{}.{}.{attempt}", key.run, key.step));
-            let found = found.or_else(|| waits(&hosts, queue, requires, all_known))?;
+            let found = found.or_else(|| limited.remove(&(key.step.clone(), attempt)).map(Whereabouts::Limited));
+            let rule = rules.get(&queue);
+            requires.extend(rule.into_iter().flat_map(|rule| rule.requires.clone()));
+            let found = found.or_else(|| match rule {
+                Some(rule) if rule.paused.is_some() => Some(Whereabouts::Paused(queue)),
+                _ => waits(&hosts, queue, requires, all_known),
+            })?;
             Some((key.step, found))
         };
         queued.into_iter().filter_map(place).collect()
+    }
+
+    /// The attempts of a run's steps that wait under limits, with the names of those.
+    async fn lines(&self, run: &RunId) -> BTreeMap<(StepId, u32), String> {
+        let lines = run_lines_anywhere(&self.tenant, run);
+        let Ok(lines) = self.broker.streams.read(&lines, Start::Sequence(1), false).await else {
+            return BTreeMap::new();
+        };
+        let lines: Vec<String> =
+            lines.map_ok(|line| line.subject).take(LINES_READ_MAX).try_collect().await.unwrap_or_default();
+        let mut names: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let mut found = BTreeMap::new();
+        for line in lines {
+            let Some((token, task)) = read_line(&line) else { continue };
+            let TaskKey::Step(step) = task.key else { continue };
+            if !names.contains_key(&token) {
+                let name = self.limit_of(&line).await.ok().flatten();
+                names.insert(token.clone(), name);
+            }
+            let name = names.get(&token).cloned().flatten().unwrap_or(token);
+            found.insert((step.step, step.attempt), name);
+        }
+        found
+    }
+
+    /// What operators have said of these queues.
+    async fn rules(&self, queues: impl Iterator<Item = &Queue>) -> BTreeMap<Queue, QueueRecord> {
+        let read = queues.map(|queue| async move {
+            let record = self.broker.streams.last(&queue::subject(&self.tenant, queue)).await.ok().flatten()?;
+            Some((queue.clone(), QueueRecord::decode(&record.payload).ok()?))
+        });
+        join_all(read).await.into_iter().flatten().collect()
     }
 
     async fn in_hand(&self, id: &HostId) -> Option<HostDetail> {

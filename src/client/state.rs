@@ -90,7 +90,7 @@ impl Client {
     }
 
     /// The name of the limit in whose line a task waits.
-    async fn limit_of(&self, subject: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn limit_of(&self, subject: &str) -> Result<Option<String>, Error> {
         let Some((token, _)) = limit::read_line(subject) else { return Ok(None) };
         let found = self.broker.streams.last(&limit::record(&self.tenant, &token)).await?;
         Ok(found.and_then(|message| limit::decode_ledger(&message.payload).ok()).map(|ledger| ledger.limit.name))

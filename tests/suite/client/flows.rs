@@ -7,10 +7,15 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use lovage::broker::Publish;
 use lovage::client::{Error, Order, StepNote, Watch, Whereabouts};
-use lovage::model::{HostId, Level, Queue, RunId, StepId, Tenant, Timestamp};
+use lovage::model::key::StepAttempt;
+use lovage::model::limit::ledger::Ledger;
+use lovage::model::limit::{Limit, Rule};
+use lovage::model::{HostId, Level, Queue, RunId, StepId, TaskKey, Tenant, Timestamp};
 use lovage::protocol::Headers;
 use lovage::protocol::host::{self, Capacity, HostDetail, HostRecord, HostState, HostTask};
+use lovage::protocol::limit::{encode_ledger, line, record as limit_record};
 use lovage::protocol::note::{LogLine, Progress};
+use lovage::protocol::subject::{PRIORITY_DEFAULT, TaskSubject};
 use lovage::workflow::flow::{Document, PROBLEMS_MAX};
 use lovage::workflow::journal::Event;
 use serde_json::{Value, json};
@@ -129,6 +134,34 @@ async fn steps_are_where_hosts_say_and_others_say_what_they_lack() {
     let gpu = BTreeMap::from([("gpu".to_owned(), "yes".to_owned())]);
     assert_eq!(places[&step("0-3")], Whereabouts::Required(gpu));
     assert_eq!(places.len(), 4, "the group itself is nowhere");
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_are_held_say_by_what() {
+    let rig = Rig::new().await;
+    let run = four_tasks(&rig).await;
+    let (own, plain): (Queue, Queue) = ("own".parse().unwrap(), Queue::default_queue());
+    rig.client.pause_queue(&own, "the disk is full").await.unwrap();
+    rig.client.require_of_queue(&plain, &BTreeMap::from([("disk".to_owned(), "ssd".to_owned())])).await.unwrap();
+    let limit = Limit::of_key("k", Rule { concurrency: Some(1), ..Rule::default() }).unwrap();
+    let key = TaskKey::Step(StepAttempt { run: run.clone(), step: step("0-1"), attempt: 1 });
+    let task =
+        TaskSubject { tenant: Tenant::default_tenant(), queue: plain, priority: PRIORITY_DEFAULT, mark: None, key };
+    rig.says(line(&limit.token(), &task), Bytes::new()).await;
+    let places = rig.places(&run, &[(record("h1", &["default", "own"], &[("gpu", "yes")]), Vec::new())]).await;
+    let ssd = |more: &[(&str, &str)]| {
+        let labels = more.iter().chain(&[("disk", "ssd")]);
+        Whereabouts::Required(labels.map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect())
+    };
+    assert_eq!(places[&step("0-0")], ssd(&[]), "as its queue requires");
+    assert_eq!(places[&step("0-1")], Whereabouts::Limited(limit.token()), "a limit that nobody keeps has no name");
+    assert_eq!(places[&step("0-2")], Whereabouts::Paused(own));
+    assert_eq!(places[&step("0-3")], ssd(&[("gpu", "yes")]));
+    let ledger = Ledger::new(limit);
+    let publish = Publish::new(limit_record(&Tenant::default_tenant(), &ledger.limit.token()), encode_ledger(&ledger));
+    rig.broker.streams.publish(publish).await.unwrap();
+    let places = rig.places(&run, &[]).await;
+    assert_eq!(places[&step("0-1")], Whereabouts::Limited("key k".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]
