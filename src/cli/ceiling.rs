@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::host::ceiling_default;
 use crate::model::Limits;
-use crate::model::time::parse_span;
+use crate::model::time::{parse_duration, parse_span};
 
 /// The least memory that a bound may leave: two pages of Wasm.
 const MEMORY_BYTES_MIN: u64 = 128 << 10;
@@ -27,7 +27,7 @@ pub(super) struct Ceiling {
     attempt_timeout_max: Option<Duration>,
 
     /// The most time that a guest which asks whether it is cancelled may take to end tidily.
-    #[arg(long, default_value = "5s", value_parser = crate::model::time::parse_duration)]
+    #[arg(long, default_value = "5s", value_parser = parse_duration)]
     cancel_grace: Duration,
 }
 

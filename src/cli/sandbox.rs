@@ -14,7 +14,7 @@ use crate::model::Tenant;
 use crate::sandbox::{Compiler, Config, Resources, Sandbox};
 
 /// Where compiled modules are kept. One folder for `module push` and a host of the same machine compiles once.
-#[derive(Args, Clone, Default)]
+#[derive(Args, Clone)]
 pub(super) struct Cache {
     /// Folder of compiled modules; in the user's cache folder where it is not given or empty.
     #[arg(

@@ -38,7 +38,7 @@ impl Client {
     /// # Errors
     /// [`Error::HostNotFound`] for one that does not live or does not answer, and what the broker fails with.
     pub async fn host(&self, id: &HostId) -> Result<HostDetail, Error> {
-        self.ask_host(id, Word::Inspect, Bytes::new()).await
+        self.ask_host(id, Word::Inspect, Bytes::new(), ANSWER_PATIENCE).await
     }
 
     /// Asks a host to take no more tasks, finish what runs within `deadline` (its own choice where there is none), hand back
@@ -48,7 +48,7 @@ impl Client {
     /// [`Error::HostNotFound`] for one that does not live or does not answer, and what the broker fails with.
     pub async fn drain_host(&self, id: &HostId, deadline: Option<Duration>) -> Result<HostRecord, Error> {
         let deadline_ms = deadline.map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));
-        self.ask_host(id, Word::Drain, host::encode(&Drain { deadline_ms })).await
+        self.ask_host(id, Word::Drain, host::encode(&Drain { deadline_ms }), ANSWER_PATIENCE).await
     }
 
     /// Waits until a host has left, and tells `watch` of it each time it says something new.
@@ -83,11 +83,11 @@ impl Client {
         Ok(after.is_some() && after != before)
     }
 
-    async fn ask_host<T>(&self, id: &HostId, word: Word, body: Bytes) -> Result<T, Error>
+    pub(super) async fn ask_host<T>(&self, id: &HostId, word: Word, body: Bytes, patience: Duration) -> Result<T, Error>
     where
         T: serde::de::DeserializeOwned,
     {
-        let answers = self.broker.bus.ask(&host::tell(id, word), body, ANSWER_PATIENCE, 1).await?;
+        let answers = self.broker.bus.ask(&host::tell(id, word), body, patience, 1).await?;
         let Some(answer) = answers.first() else { return Err(Error::HostNotFound(id.clone())) };
         let unreadable = |rejection| Error::Unreadable { subject: answer.subject.clone(), rejection };
         host::decode(&answer.payload).map_err(unreadable)

@@ -71,6 +71,7 @@ pub use webhooks::{DeliveryView, WebhookDraft};
 
 use crate::broker::{self, Broker};
 use crate::model::lifecycle::State;
+use crate::model::name::among;
 use crate::model::once::Unusable;
 use crate::model::schedule::Unfit;
 use crate::model::{
@@ -279,10 +280,6 @@ impl From<Unresolved> for Error {
 
 fn at(version: Option<&Version>) -> String {
     version.map(|version| format!("@{version}")).unwrap_or_default()
-}
-
-fn among(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!(" (there is {})", known.join(", ")) }
 }
 
 /// A client of one tenant. Clones are one and the same.

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use futures::future::join_all;
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use super::{Client, RunView};
+use super::{Client, Error, RunView};
 use crate::broker::Start;
 use crate::model::key::StepAttempt;
-use crate::model::{HostId, Queue, RunId, StepId, TaskKey, Timestamp};
-use crate::protocol::host::{self, HostDetail, HostRecord, Word};
+use crate::model::{HostId, Queue, RunId, StepId, TaskKey, Timestamp, requirement};
+use crate::protocol::host::{HostDetail, HostRecord, Word};
 use crate::protocol::limit::{read_line, run_lines_anywhere};
 use crate::protocol::queue::{self, QueueRecord};
 
@@ -68,11 +68,12 @@ impl Client {
         };
         hosts.retain(|host| host.tenant == self.tenant && host.queues.keys().any(|queue| queues.contains(queue)));
         hosts.sort_by_key(|host| std::cmp::Reverse(host.running.saturating_add(host.reserved)));
-        let answers = join_all(hosts.iter().take(HOSTS_ASKED_MAX).map(|host| self.in_hand(&host.id))).await;
+        let ask = |host: &HostRecord| self.in_hand(host.id.clone());
+        let answers = join_all(hosts.iter().take(HOSTS_ASKED_MAX).map(ask)).await;
         let mut on = BTreeMap::new();
         let mut all_known = hosts.len() <= HOSTS_ASKED_MAX;
         for answer in answers {
-            let Some(HostDetail { host, tasks, tasks_left_out, .. }) = answer else {
+            let Ok(HostDetail { host, tasks, tasks_left_out, .. }) = answer else {
                 all_known = false;
                 continue;
             };
@@ -82,39 +83,38 @@ impl Client {
             }
         }
         let place = |Queued { step, attempt, queue, mut requires }: Queued| {
-            let key = StepAttempt { run: view.start().run.clone(), step, attempt };
-            let found = on.remove(&format!("{}.{}.{attempt}", key.run, key.step));
-            let found = found.or_else(|| limited.remove(&(key.step.clone(), attempt)).map(Whereabouts::Limited));
+            let key = TaskKey::Step(StepAttempt { run: run.clone(), step: step.clone(), attempt });
+            let found = on.remove(&key.to_string());
+            let found = found.or_else(|| limited.remove(&key).map(Whereabouts::Limited));
             let rule = rules.get(&queue);
             requires.extend(rule.into_iter().flat_map(|rule| rule.requires.clone()));
             let found = found.or_else(|| match rule {
                 Some(rule) if rule.paused.is_some() => Some(Whereabouts::Paused(queue)),
                 _ => waits(&hosts, queue, requires, all_known),
             })?;
-            Some((key.step, found))
+            Some((step, found))
         };
         queued.into_iter().filter_map(place).collect()
     }
 
     /// The attempts of a run's steps that wait under limits, with the names of those.
-    async fn lines(&self, run: &RunId) -> BTreeMap<(StepId, u32), String> {
+    async fn lines(&self, run: &RunId) -> BTreeMap<TaskKey, String> {
         let lines = run_lines_anywhere(&self.tenant, run);
         let Ok(lines) = self.broker.streams.read(&lines, Start::Sequence(1), false).await else {
             return BTreeMap::new();
         };
         let lines: Vec<String> =
             lines.map_ok(|line| line.subject).take(LINES_READ_MAX).try_collect().await.unwrap_or_default();
-        let mut names: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
         let mut found = BTreeMap::new();
         for line in lines {
             let Some((token, task)) = read_line(&line) else { continue };
-            let TaskKey::Step(step) = task.key else { continue };
-            if !names.contains_key(&token) {
-                let name = self.limit_of(&line).await.ok().flatten();
-                names.insert(token.clone(), name);
-            }
-            let name = names.get(&token).cloned().flatten().unwrap_or(token);
-            found.insert((step.step, step.attempt), name);
+            let name = match names.get(&token) {
+                Some(name) => name.clone(),
+                None => self.limit_of(&line).await.ok().flatten().unwrap_or_else(|| token.clone()),
+            };
+            found.insert(task.key, name.clone());
+            names.insert(token, name);
         }
         found
     }
@@ -128,10 +128,8 @@ impl Client {
         join_all(read).await.into_iter().flatten().collect()
     }
 
-    async fn in_hand(&self, id: &HostId) -> Option<HostDetail> {
-        let word = host::tell(id, Word::Inspect);
-        let answers = self.broker.bus.ask(&word, Bytes::new(), ANSWER_PATIENCE, 1).await.ok()?;
-        host::decode(&answers.first()?.payload).ok()
+    async fn in_hand(&self, id: HostId) -> Result<HostDetail, Error> {
+        self.ask_host(&id, Word::Inspect, Bytes::new(), ANSWER_PATIENCE).await
     }
 }
 
@@ -155,8 +153,7 @@ fn waits(
     if serving.peek().is_none() {
         return Some(Whereabouts::Unserved(queue));
     }
-    let fits = |host: &HostRecord| requires.iter().all(|(key, value)| host.labels.get(key) == Some(value));
-    if !serving.any(fits) {
+    if !serving.any(|host| requirement::is_met(&host.labels, &requires)) {
         return Some(Whereabouts::Required(requires));
     }
     all_known.then_some(Whereabouts::Free)

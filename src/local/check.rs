@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Executor, Setup, Word};
+use crate::model::name::among;
 use crate::model::{Datum, Digest, FlowName, SignalName, TaskRef, Version};
 use crate::workflow::flow::{Document, fits, flows, signals, tasks};
 use crate::workflow::journal::{Pin, PinnedFlow, Pins};
@@ -85,18 +86,8 @@ impl Found<'_> {
 
     /// Looks whether something waits for each signal that is to be sent. Where a task may hand back a flow that is not known.
     fn signals(&mut self, setup: &Setup) {
-        let documents: Vec<&Document> = std::iter::once(&setup.document).chain(setup.flows.values()).collect();
-        if documents.iter().flat_map(|document| tasks(document)).any(|task| self.executor.may_replace(&task)) {
-            return;
-        }
-        let known: BTreeSet<SignalName> = documents.iter().flat_map(|document| signals(document)).collect();
-        for (_, word) in &setup.words {
-            if let Word::Signal(name, _) = word
-                && !known.contains(name)
-            {
-                let known = known.iter().map(ToString::to_string).collect();
-                self.refusals.push(Refusal::Signal { name: name.clone(), known });
-            }
+        if documents(setup).flat_map(tasks).all(|task| !self.executor.may_replace(&task)) {
+            self.refusals.extend(unawaited(setup));
         }
     }
 
@@ -132,8 +123,23 @@ impl Found<'_> {
     }
 }
 
-fn among(known: &[String]) -> String {
-    if known.is_empty() { String::new() } else { format!(" (there is {})", known.join(", ")) }
+fn documents(setup: &Setup) -> impl Iterator<Item = &Document> {
+    std::iter::once(&setup.document).chain(setup.flows.values())
+}
+
+/// The signals that are to be sent and that no document waits for. A flow that a task hands back may.
+#[must_use]
+pub fn unawaited(setup: &Setup) -> Vec<Refusal> {
+    let known: BTreeSet<SignalName> = documents(setup).flat_map(signals).collect();
+    let refusal = |name: &SignalName| Refusal::Signal {
+        name: name.clone(),
+        known: known.iter().map(ToString::to_string).collect(),
+    };
+    let sent = setup.words.iter().filter_map(|(_, word)| match word {
+        Word::Signal(name, _) => Some(name),
+        Word::Cancel => None,
+    });
+    sent.filter(|name| !known.contains(*name)).map(refusal).collect()
 }
 
 /// A flow that was given has no version but the one that is asked for.

@@ -290,6 +290,9 @@ impl<'a> Driver<'a> {
             journal::Outcome::Succeeded(_) | journal::Outcome::Failed(_) => BTreeSet::new(),
         };
         self.record(&run, name, Event::Outcome { step, attempt, outcome })?;
+        if more.is_empty() {
+            return Ok(());
+        }
         if let Some(life) = self.lives.get_mut(&run) {
             life.waits_for.extend(more);
         }

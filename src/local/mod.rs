@@ -34,7 +34,7 @@ use crate::workflow::flow::{Document, TaskOptions};
 use crate::workflow::journal::{End, Parent, Pin, RunLimits};
 use crate::workflow::run::{Change, Skipped, Stop, Waiting};
 
-pub use check::{Refusal, check};
+pub use check::{Refusal, check, unawaited};
 pub use driver::run;
 
 /// Tasks under way at a time where nobody says: what a small machine runs side by side.

@@ -20,6 +20,12 @@ pub const CONTROL: &str = "ctl";
 /// The longest version: enough for a git hash prefix or a semantic version.
 pub const VERSION_LEN_MAX: usize = 32;
 
+/// ` (there is a, b)`: what is told to whoever named something that is not there; nothing where there is nothing.
+#[must_use]
+pub fn among(known: &[String]) -> String {
+    if known.is_empty() { String::new() } else { format!(" (there is {})", known.join(", ")) }
+}
+
 /// A text that is not a name of the kind it was given for.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid {what} {text:?}: {rule}")]

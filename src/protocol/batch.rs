@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::subject::{PRIORITY_DEFAULT, Priority};
 use super::{Rejection, versioned};
 use crate::model::signature::{LABELS_MAX, Options, Wanted, parse_label};
-use crate::model::time::{parse_duration, parse_span};
+use crate::model::time::{InvalidTime, parse_duration, parse_span};
 use crate::model::{Labels, Policy, Queue, RunId, Signature, TaskRef, Tenant, Timestamp};
 
 /// The version of the record that this code writes.
@@ -165,14 +165,14 @@ impl Defaults {
             return Err(format!("requires: a task takes up to {LABELS_MAX} labels"));
         }
         room_for_own(&options.labels)?;
-        let duration = |text: Option<String>| text.map(|text| parse_duration(&text)).transpose();
-        let delay = duration(whole.delay).map_err(|error| format!("delay: {error}"))?.or(self.delay);
+        let named = |name: &'static str| move |error: InvalidTime| format!("{name}: {error}");
         let span = |text: Option<String>| text.map(|text| parse_span(&text)).transpose();
-        let expires = span(whole.expires).map_err(|error| format!("expires: {error}"))?.or(self.wanted.expires);
-        let timeout = span(whole.timeout).map_err(|error| format!("timeout: {error}"))?.or(self.wanted.timeout);
+        let delay = whole.delay.map(|text| parse_duration(&text)).transpose().map_err(named("delay"))?.or(self.delay);
+        let expires = span(whole.expires).map_err(named("expires"))?.or(self.wanted.expires);
+        let timeout = span(whole.timeout).map_err(named("timeout"))?.or(self.wanted.timeout);
         let queue = whole.queue.or_else(|| self.queue.clone()).unwrap_or_else(Queue::default_queue);
-        let named = |number: u8| Priority::new(number).ok_or("priority: it takes a number from 0 to 9, 9 first");
-        let priority = whole.priority.map(named).transpose()?.or(self.priority).unwrap_or(PRIORITY_DEFAULT);
+        let priority = |number: u8| Priority::new(number).ok_or("priority: it takes a number from 0 to 9, 9 first");
+        let priority = whole.priority.map(priority).transpose()?.or(self.priority).unwrap_or(PRIORITY_DEFAULT);
         let wanted = Wanted { expires, timeout };
         Ok(Entry { signature, wanted, queue, priority, delay, due: self.due })
     }

@@ -13,10 +13,11 @@ use crate::cli::sandbox::cores;
 use crate::cli::{Fault, flow, input, output, sandbox, signals, tree};
 use crate::exec::{Guest, Guests};
 use crate::local::{self, Call, Clock, Refusal, Report, Setup, Word};
+use crate::model::name::among;
 use crate::model::{Datum, Failure, FlowName, Kind, ModuleName, RunId, Version};
 use crate::protocol::note::printable;
 use crate::sandbox::{Note, Sandbox};
-use crate::workflow::flow::{Called, Document, Use, located, signals as awaited, uses};
+use crate::workflow::flow::{Called, Document, Use, located, uses};
 use crate::workflow::journal::{Ending, Pins};
 use crate::workflow::run::{Change, StepState, Waiting};
 
@@ -111,14 +112,9 @@ fn document(file: &Path) -> Result<(Document, Option<String>), Fault> {
 
 /// Says which signals no document waits for: a flow that a task hands back may.
 fn note_unawaited(setup: &Setup) {
-    let documents = std::iter::once(&setup.document).chain(setup.flows.values());
-    let known: std::collections::BTreeSet<_> = documents.flat_map(awaited).collect();
-    for (_, word) in &setup.words {
-        if let Word::Signal(name, _) = word
-            && !known.contains(name)
-        {
-            let there: Vec<&str> = known.iter().map(|name| name.as_str()).collect();
-            let there = if there.is_empty() { String::new() } else { format!(" (there is {})", there.join(", ")) };
+    for refusal in local::unawaited(setup) {
+        if let Refusal::Signal { name, known } = refusal {
+            let there = among(&known);
             eprintln!("no document waits for the signal {name}{there}: it is kept for a flow that a task hands back");
         }
     }

@@ -7,6 +7,7 @@ use futures::StreamExt as _;
 
 use super::{Catalogue, PINS_MAX, Unresolved};
 use crate::broker::Start;
+use crate::model::name::among;
 use crate::model::{Datum, FlowName, TaskRef, Tenant, Version};
 use crate::protocol::flow::FlowRecord;
 use crate::protocol::{module, subject};
@@ -35,8 +36,7 @@ impl Unknown {
     /// What is wrong, without its place.
     #[must_use]
     pub fn problem(&self) -> String {
-        let known =
-            if self.known.is_empty() { String::new() } else { format!(" (there is {})", self.known.join(", ")) };
+        let known = among(&self.known);
         let of = self.flow.as_ref().map(|flow| format!("the flow {flow}, at {}: ", self.place)).unwrap_or_default();
         match &self.why {
             Unresolved::Module { module, version } => {

@@ -33,12 +33,18 @@ fn coordinator(cli: &Cli) -> Process {
     process
 }
 
-#[test]
-fn a_receiver_that_fails_first_is_told_again_and_everything_is_signed() {
+/// A platform that tells receivers on this machine, with the module `probe`; and where its data is.
+fn telling() -> (tempfile::TempDir, Dev) {
     let data = tempfile::tempdir().unwrap();
     let dev = Dev::start_in(data.path(), &["--webhooks-private"]);
+    dev.cli.push("probe");
+    (data, dev)
+}
+
+#[test]
+fn a_receiver_that_fails_first_is_told_again_and_everything_is_signed() {
+    let (_data, dev) = telling();
     let cli = &dev.cli;
-    cli.push("probe");
     let receiver = Receiver::start(|count| Some(if count == 1 { 503 } else { 204 }));
     let before = cli.send(&[&["probe/flaky", r#"{"until": 9}"#][..], &ONE_ATTEMPT].concat());
     assert_eq!(cli.settled(&before)["state"], "failed");
@@ -122,10 +128,8 @@ fn wrong_webhooks_are_refused_and_private_receivers_need_the_operator() {
 
 #[test]
 fn a_receiver_that_is_gone_is_told_no_more() {
-    let data = tempfile::tempdir().unwrap();
-    let dev = Dev::start_in(data.path(), &["--webhooks-private"]);
+    let (_data, dev) = telling();
     let cli = &dev.cli;
-    cli.push("probe");
     let gone = Receiver::start(|_| Some(410));
     cli.run(&["webhook", "add", "ops", &gone.url, "--on", "task.*"]).output();
     let id = cli.send(&["probe/echo", "1"]);
