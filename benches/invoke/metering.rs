@@ -41,7 +41,7 @@ pub(crate) fn part() -> Outcomes<()> {
     let mut classes = Vec::new();
     let cache = tempfile::TempDir::new()?;
     for (name, metering) in [("sandbox, fuel", Metering::Fuel), ("sandbox, deadline", Metering::Deadline)] {
-        let sandbox = crate::sandbox(cache.path(), 1)?.metered_by(metering);
+        let sandbox = crate::sandbox(cache.path(), 1)?.of_class(metering.into());
         classes.push((name, runtime.block_on(Command::new(sandbox))?, Vec::new()));
     }
     for _ in 0..ROUNDS {

@@ -61,7 +61,7 @@ impl Dev {
     pub(super) async fn run(mut self) -> Result<(), Fault> {
         let data = self.data.clone().unwrap_or_else(|| user_dir("XDG_STATE_HOME", ".local/state").join("dev"));
         let _lock = lock(&data)?;
-        self.serve = self.serve.clone().with_own_key(data.join("secrets.key"))?;
+        self.serve = self.serve.clone().of_one_user(data.join("secrets.key"))?;
         let listener = status::bind(self.port).await?;
         let stop = CancellationToken::new();
         let mut broker = self.start_broker(data).await?;

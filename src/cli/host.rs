@@ -17,6 +17,7 @@ use crate::broker::nats::Nats;
 use crate::broker::patience::Patience;
 use crate::broker::{Error, Settings};
 use crate::host::{self, Host, LEASE_DEFAULT, LEASE_MIN};
+use crate::model::grants::Allow;
 use crate::model::name::NAME_LEN_MAX;
 use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
@@ -72,9 +73,13 @@ pub(super) struct Serve {
     drain: Duration,
 
     /// What guests may be granted here, for all tenants and for some, as TOML; a tenant's own buckets and secrets, settings, the
-    /// fine clock and entropy where it is not given, and no HTTP.
+    /// fine clock and entropy where it is not given, and neither HTTP nor exceptions of Wasm.
     #[arg(long, value_name = "FILE.toml")]
     allow: Option<PathBuf>,
+
+    /// What is allowed where no file says it.
+    #[arg(skip)]
+    allowed: Allow,
 
     /// The key that secrets are opened with (`lovage secret key FILE` makes one); without it guests get none.
     #[arg(long, value_name = "FILE")]
@@ -150,7 +155,7 @@ impl Serve {
         if self.lease < LEASE_MIN {
             return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
         }
-        let allow = self.allow.as_deref().map(keys::read_allow).transpose()?.unwrap_or_default();
+        let allow = self.allow.as_deref().map(keys::read_allow).transpose()?.unwrap_or_else(|| self.allowed.clone());
         let secrets_key = self.secrets_key.as_deref().map(keys::read).transpose()?;
         if let Some(key) = &secrets_key {
             secrets::publish_key(&nats.broker(), key).await?;
@@ -169,14 +174,16 @@ impl Serve {
         Ok(Host::begin(nats.broker(), sandbox, config, metrics.clone()).await?)
     }
 
-    /// The same, with a key for secrets in `file` where no other is named; it is made if it is not there.
-    pub(super) fn with_own_key(mut self, file: PathBuf) -> Result<Self, Fault> {
+    /// The same for a platform of one user's, who is tenant and operator in one: with a key for secrets in `file` where no other is
+    /// named (it is made if it is not there), and with exceptions of Wasm where no file says what is allowed.
+    pub(super) fn of_one_user(mut self, file: PathBuf) -> Result<Self, Fault> {
         if self.secrets_key.is_none() {
             if !file.exists() {
                 keys::write_new(&file)?;
             }
             self.secrets_key = Some(file);
         }
+        self.allowed.all.exceptions = Some(true);
         Ok(self)
     }
 

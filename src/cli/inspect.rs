@@ -47,12 +47,25 @@ const GRANTS: [(&str, &str); 6] = [
     ("http", "wasi:http/"),
 ];
 
+/// Grants without which calls of these imports work, too, and give less: a clock of milliseconds, and numbers that are derived from
+/// the task.
+const REFINEMENTS: [(&str, &str); 4] = [
+    ("clock", "wasi:clocks/"),
+    ("clock", "wasi_snapshot_preview1.clock_time_get"),
+    ("random", "wasi:random/"),
+    ("random", "wasi_snapshot_preview1.random_get"),
+];
+
 /// The grants that a module with these imports may need.
 fn grants(imports: &[String]) -> Vec<&'static str> {
-    let needs = |prefix: &str| imports.iter().any(|import| import.starts_with(prefix));
-    let mut needed: Vec<&str> = GRANTS.iter().filter(|(_, prefix)| needs(prefix)).map(|(grant, _)| *grant).collect();
-    needed.dedup();
-    needed
+    of_imports(imports, &GRANTS)
+}
+
+fn of_imports(imports: &[String], table: &[(&'static str, &str)]) -> Vec<&'static str> {
+    let has = |prefix: &str| imports.iter().any(|import| import.starts_with(prefix));
+    let mut grants: Vec<&str> = table.iter().filter(|(_, prefix)| has(prefix)).map(|(grant, _)| *grant).collect();
+    grants.dedup();
+    grants
 }
 
 /// The kinds of grants that a module's imports are for, and of which it has none.
@@ -60,6 +73,10 @@ pub(super) fn ungranted(imports: &[String], granted: &Grants) -> Vec<&'static st
     let has = |kind: &str| granted.iter().any(|grant| grant.kind() == kind);
     grants(imports).into_iter().filter(|kind| !has(kind)).collect()
 }
+
+/// What a push, and whoever looks at a module, is told of one that few hosts may run.
+pub(super) const EXCEPTIONS: &str =
+    "uses exceptions of Wasm, which a host runs where its operator allows it (exceptions = true)";
 
 /// Log lines of the run that are kept until it has ended.
 const NOTES_MAX: usize = 1_000;
@@ -130,7 +147,7 @@ fn print_json(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
     let Examined { upload, imports, functions, memory_min_bytes, module } = examined;
     let mut found = json!({
         "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "grants": grants(imports),
-        "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
+        "refinements": of_imports(imports, &REFINEMENTS), "exceptions": upload.manifest.exceptions, "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
         "metering": upload.manifest.metering, "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
     });
     if let (Some(object), Some(compilation)) = (found.as_object_mut(), module.compilation()) {
@@ -167,6 +184,13 @@ fn print_text(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
     }
     output::line(&format!("imports    {}", list(&imports.iter().map(String::as_str).collect::<Vec<_>>())))?;
     output::line(&format!("grants     {}", list(&grants(imports))))?;
+    let refinements = of_imports(imports, &REFINEMENTS);
+    if !refinements.is_empty() {
+        output::line(&format!("           not needed, and better with: {}", refinements.join(", ")))?;
+    }
+    if upload.manifest.exceptions {
+        output::line(&format!("engine     {EXCEPTIONS}"))?;
+    }
     print_tasks(&upload.tasks)
 }
 
@@ -198,6 +222,14 @@ mod tests {
         let granted = Grants::default().with("kv=a:r".parse().unwrap());
         assert_eq!(ungranted(&imports, &granted), ["http"]);
         assert_eq!(ungranted(&imports, &Grants::default()), ["kv", "http"]);
+    }
+
+    #[test]
+    fn clocks_and_random_numbers_are_there_without_a_grant() {
+        let imports = ["wasi_snapshot_preview1.clock_time_get", "wasi_snapshot_preview1.random_get", "wasi:clocks/x"];
+        let imports = imports.map(str::to_owned);
+        assert_eq!(grants(&imports), Vec::<&str>::new());
+        assert_eq!(of_imports(&imports, &REFINEMENTS), ["clock", "random"]);
     }
 
     #[test]

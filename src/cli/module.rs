@@ -139,12 +139,14 @@ pub(super) async fn examine_in(
 ) -> Result<Examined, Fault> {
     let bytes = read(file)?;
     let about = |rejection: crate::sandbox::Rejection| Fault::usage(format!("{}: {rejection}", file.display()));
-    let Inspection { contract, stored, imports, functions, memory_min_bytes, .. } = inspect(&bytes).map_err(about)?;
+    let Inspection { contract, stored, imports, functions, memory_min_bytes, exceptions, .. } =
+        inspect(&bytes).map_err(about)?;
     let stored = Bytes::from(stored.into_owned());
     let source_digest = (stored != bytes).then(|| Digest::of(&bytes));
     let given = manifest.is_some();
-    let manifest = manifest.unwrap_or_default();
-    let code = compile(&sandbox.metered_by(manifest.metering), &stored).await?;
+    let mut manifest = manifest.unwrap_or_default();
+    manifest.exceptions |= exceptions;
+    let code = compile(&sandbox.of_class(manifest.class()), &stored).await?;
     let tasks = match contract {
         Contract::Task | Contract::Typed
             if given && (!manifest.tasks.is_empty() || manifest.args.is_some() || manifest.script.is_some()) =>
@@ -291,6 +293,9 @@ impl Push {
                 missing.join(", ")
             );
         }
+        if record.manifest.exceptions {
+            eprintln!("note: it {}", super::inspect::EXCEPTIONS);
+        }
         let compiled = examined.module.compilation();
         let compiled = compiled.map(|it| format!("  compiled {}", super::inspect::compiled(&it))).unwrap_or_default();
         eprintln!(
@@ -349,6 +354,9 @@ impl Named {
         output::line(&format!("pushed    {}", record.pushed_at))?;
         if !record.manifest.metering.is_fuel() {
             output::line(&format!("metering  {}", record.manifest.metering.as_str()))?;
+        }
+        if record.manifest.exceptions {
+            output::line(&format!("engine    {}", super::inspect::EXCEPTIONS))?;
         }
         for grant in record.manifest.grants.iter() {
             output::line(&format!("grant     {}", printable(&grant.to_string())))?;

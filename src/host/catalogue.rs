@@ -35,9 +35,11 @@ pub(super) struct Loaded {
     pub(super) code: Arc<sandbox::Module>,
 }
 
-/// What is said of a module that its host's operator does not let run.
+/// What is said of modules that their host's operator does not let run.
 const WITHOUT_FUEL: &str =
     "this host runs no module without fuel: push it without `metering = \"deadline\"`, or ask its operator";
+
+const EXCEPTIONS: &str = "this host runs no module that uses exceptions of Wasm: its operator may allow it (`exceptions = true` in the file of --allow)";
 
 /// A record and its place in the stream: the greatest is the latest.
 #[derive(Clone)]
@@ -137,6 +139,9 @@ impl Catalogue {
         if !self.allow.meters(&self.tenant, record.manifest.metering) {
             return Err(Failure::new(Kind::NotGranted, WITHOUT_FUEL));
         }
+        if record.manifest.exceptions && !self.allow.exceptions(&self.tenant) {
+            return Err(Failure::new(Kind::NotGranted, EXCEPTIONS));
+        }
         let code = match self.at_hand(&record).await {
             Some(code) => code,
             None => tokio::select! {
@@ -194,7 +199,7 @@ impl Catalogue {
 
     /// The code, if it is loaded or was compiled here before.
     async fn at_hand(&self, record: &ModuleRecord) -> Option<Arc<sandbox::Module>> {
-        let sandbox = self.sandbox.metered_by(record.manifest.metering);
+        let sandbox = self.sandbox.of_class(record.manifest.class());
         let loaded = sandbox.loaded(&record.digest, record.contract).await;
         loaded.unwrap_or_else(|error| {
             warn!(%error, "cannot use the artifact cache");
@@ -208,7 +213,7 @@ impl Catalogue {
         info!(module = %name, %version, size, "loading a module");
         let began = Instant::now();
         let bytes = self.bytes(record).await?;
-        let loaded = self.sandbox.metered_by(record.manifest.metering).load(digest, bytes).await;
+        let loaded = self.sandbox.of_class(record.manifest.class()).load(digest, bytes).await;
         let code = loaded.map_err(|error| {
             let kind = if error.is_transient() { Kind::ModuleMissing } else { Kind::ModuleInvalid };
             Failure::new(kind, format!("module {name}@{version}: {error}"))

@@ -36,7 +36,7 @@ pub use grants::{Granted, Grants};
 pub use key::{StepAttempt, TaskKey};
 pub use level::Level;
 pub use limits::Limits;
-pub use metering::Metering;
+pub use metering::{EngineClass, Metering};
 pub use module::{Contract, ModuleRecord, TaskDescription};
 pub use name::{
     BucketName, ConfigKey, CoordinatorId, FlowName, HostId, ModuleName, Queue, RunId, ScheduleName, SecretName,

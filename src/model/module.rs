@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::grants::Grants;
 use super::limit::{Rate, Rule};
 use super::limits::Wish;
-use super::{Digest, Metering, ModuleName, TaskName, Timestamp, Version};
+use super::{Digest, EngineClass, Metering, ModuleName, TaskName, Timestamp, Version};
 
 /// The most tasks that one module may offer.
 pub const TASKS_MAX: usize = 1_000;
@@ -63,6 +63,9 @@ pub struct Manifest {
     /// What its guests are measured by.
     #[serde(skip_serializing_if = "Metering::is_fuel")]
     pub metering: Metering,
+    /// Whether it uses exceptions of Wasm, which hosts run where their operators allow it: an upload finds it out by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub exceptions: bool,
     /// Limits across the fleet, by task.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub fleet: BTreeMap<TaskName, Declared>,
@@ -122,6 +125,12 @@ pub struct ManifestTask {
 }
 
 impl Manifest {
+    /// Which engine runs the module.
+    #[must_use]
+    pub const fn class(&self) -> EngineClass {
+        EngineClass { metering: self.metering, exceptions: self.exceptions }
+    }
+
     /// The arguments after `argv[0]` for a task: the task's own, the manifest's, or its name alone; then the script.
     #[must_use]
     pub fn args_for(&self, task: &TaskName) -> Vec<String> {

@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::error::Error;
-use crate::model::{Contract, Digest, Metering};
+use crate::model::{Contract, Digest, EngineClass};
 
 /// Length of the key and of the tag.
 const TAG_BYTES: u64 = 32;
@@ -29,12 +29,12 @@ pub(super) struct Artifacts {
     bytes_max: u64,
 }
 
-/// What an artifact is of: a module, how it is called, and what its code counts.
+/// What an artifact is of: a module, how it is called, and the engine that its code is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Build {
     pub(super) digest: Digest,
     pub(super) contract: Contract,
-    pub(super) metering: Metering,
+    pub(super) class: EngineClass,
 }
 
 /// Machine code, mapped.
@@ -112,15 +112,13 @@ impl Artifacts {
             Contract::Task => b"task     ",
             Contract::Typed => b"typed    ",
         });
-        hasher.update(match build.metering {
-            Metering::Fuel => b"fuel    ",
-            Metering::Deadline => b"deadline",
-        });
+        // Of any length: nothing but the artifact comes after it, and no word is the beginning of code.
+        hasher.update(build.class.as_str().as_bytes()).update(b"\0");
         hasher
     }
 
     fn path(&self, build: &Build) -> PathBuf {
-        self.dir.join(format!("{}.{}.cwasm", build.digest.hex(), build.metering.as_str()))
+        self.dir.join(format!("{}.{}.cwasm", build.digest.hex(), build.class.as_str()))
     }
 
     /// Removes the artifacts that were loaded longest ago until the rest fits; never the one just stored.

@@ -20,7 +20,7 @@ use super::engine;
 use super::error::Error;
 use super::inspect::MODULE_BYTES_MAX;
 use super::rejection::Rejection;
-use crate::model::{Contract, Metering};
+use crate::model::{Contract, EngineClass};
 
 /// The largest artifact: 43 MB were measured for a module of 12 MB.
 const ARTIFACT_BYTES_MAX: u64 = 512 << 20;
@@ -35,7 +35,7 @@ const COMPLAINT_BYTES_MAX: u64 = 4 << 10;
 const EXIT_REFUSED: u8 = 65;
 
 /// Arguments of the hidden subcommand `lovage compile-module`, in this order.
-const ARGUMENTS: [&str; 4] = ["--component", "--fuel", "--cpu-seconds", "--memory-bytes"];
+const ARGUMENTS: [&str; 4] = ["--component", "--class", "--cpu-seconds", "--memory-bytes"];
 
 /// What a compilation took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -83,7 +83,7 @@ fn spawn(compiler: &Compiler, build: &Build) -> Result<Child, Error> {
     let is_component = build.contract != Contract::Command;
     let Compiler { cpu_seconds, memory_bytes, .. } = compiler;
     let limits = [cpu_seconds.to_string(), memory_bytes.to_string()];
-    let values = [is_component.to_string(), build.metering.is_fuel().to_string()].into_iter().chain(limits);
+    let values = [is_component.to_string(), build.class.as_str().to_owned()].into_iter().chain(limits);
     let mut command = Command::new(&compiler.program);
     command.args(&compiler.args);
     for (name, value) in ARGUMENTS.iter().zip(values) {
@@ -155,23 +155,20 @@ pub fn compile_child(args: impl Iterator<Item = String>) -> ExitCode {
 
 fn compile_stdin(args: impl Iterator<Item = String>) -> Result<(), String> {
     let given: Vec<String> = args.collect();
-    let value = |name: &str| -> Result<u64, String> {
+    let text = |name: &str| -> Result<&str, String> {
         let at = given.iter().position(|arg| arg == name).ok_or_else(|| format!("{name} is missing"))?;
-        let text = given.get(at.saturating_add(1)).map_or("", String::as_str);
-        match text {
-            "true" => Ok(1),
-            "false" => Ok(0),
-            number => number.parse().map_err(|_| format!("{name} takes a number")),
-        }
+        Ok(given.get(at.saturating_add(1)).map_or("", String::as_str))
     };
-    let [component, fuel, cpu_seconds, memory_bytes] = ARGUMENTS;
-    let is_component = value(component)? == 1;
-    let metering = if value(fuel)? == 1 { Metering::Fuel } else { Metering::Deadline };
-    limit(value(cpu_seconds)?, value(memory_bytes)?).map_err(|error| format!("set the compiler's limits: {error}"))?;
+    let number = |name: &str| text(name)?.parse::<u64>().map_err(|_| format!("{name} takes a number"));
+    let [component, class, cpu_seconds, memory_bytes] = ARGUMENTS;
+    let is_component = text(component)? == "true";
+    let class = EngineClass::named(text(class)?).ok_or_else(|| format!("{class} takes a class of engines"))?;
+    limit(number(cpu_seconds)?, number(memory_bytes)?)
+        .map_err(|error| format!("set the compiler's limits: {error}"))?;
     let mut wasm = Vec::new();
     let most = MODULE_BYTES_MAX as u64 + 1;
     std::io::stdin().take(most).read_to_end(&mut wasm).map_err(|error| format!("read the module: {error}"))?;
-    let engine = engine::compiling(metering).map_err(|error| error.to_string())?;
+    let engine = engine::compiling(class).map_err(|error| error.to_string())?;
     // What the system says at the end is read through what is opened now.
     let mut status = File::open(STATUS);
     // A system that cannot do it says so in its status, and the host warns.

@@ -1,4 +1,4 @@
-//! The engines, two for each metering: one compiles, in a child process; one runs artifacts and has no compiler.
+//! The engines, two for each class: one compiles, in a child process; one runs artifacts and has no compiler.
 //!
 //! **Invariant:** both are made from [`settings`], so that what one compiles the other accepts.
 //! Numbers and reasons are from measurements of wasmtime 48 (compile settings, pool, metering).
@@ -7,11 +7,11 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroUsize;
 
 use wasmparser::WasmFeatures;
-use wasmtime::{Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{Collector, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use super::config::Config;
 use super::error::Error;
-use crate::model::Metering;
+use crate::model::{EngineClass, Metering};
 
 /// Wasm as the toolchains need it. Most advisories of a year sit in what is left out here.
 pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
@@ -25,6 +25,9 @@ pub(super) const FEATURES: WasmFeatures = WasmFeatures::FLOATS
     .union(WasmFeatures::TAIL_CALL)
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
+
+/// What is on in a class that has it: C's setjmp and longjmp, and so the interpreters of Lua and `MicroPython`, are made of it.
+pub(super) const EXCEPTIONS: WasmFeatures = WasmFeatures::EXCEPTIONS;
 
 /// What the engine needs for itself: where a component is made of several, as those of QuickJS are, code of its own copies
 /// between their memories. In uploads the parser refuses it.
@@ -62,16 +65,31 @@ const TABLE_ELEMENTS_MAX: usize = 30_000;
 /// Runtime data of one instance, which grows with its functions: CPython linked with extensions is the largest seen.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
-fn settings(metering: Metering) -> wasmtime::Config {
+/// Whether guests give way by the clock. Where fuel is counted, it makes them give way, too; but throwing takes the host's time, and
+/// next to no fuel.
+pub(super) fn has_epoch(class: EngineClass) -> bool {
+    class.metering == Metering::Deadline || class.exceptions
+}
+
+/// All that is on in a class.
+fn features(class: EngineClass) -> WasmFeatures {
+    let always = FEATURES.union(OF_ADAPTERS);
+    if class.exceptions { always.union(EXCEPTIONS) } else { always }
+}
+
+fn settings(class: EngineClass) -> wasmtime::Config {
     let mut config = wasmtime::Config::new();
     config
-        .wasm_features(FEATURES.union(OF_ADAPTERS).complement(), false)
-        .wasm_features(FEATURES.union(OF_ADAPTERS), true)
+        .wasm_features(features(class).complement(), false)
+        .wasm_features(features(class), true)
         .shared_memory(false)
         .concurrency_support(false)
-        .gc_support(false)
-        .consume_fuel(metering == Metering::Fuel)
-        .epoch_interruption(metering == Metering::Deadline)
+        // Exceptions are objects on a heap of the engine's own. Nothing collects them: what a guest throws is part of its memory
+        // until it ends, which bounds it, and a collector that is not there has no faults.
+        .gc_support(class.exceptions)
+        .collector(Collector::Null)
+        .consume_fuel(class.metering == Metering::Fuel)
+        .epoch_interruption(has_epoch(class))
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .memory_reservation(MEMORY_RESERVATION)
@@ -85,18 +103,18 @@ fn settings(metering: Metering) -> wasmtime::Config {
 
 /// The engine that compiles: no pool, since it instantiates nothing. It has one thread, since wasmtime is built without
 /// parallel compilation: a process with limits is the unit here.
-pub(super) fn compiling(metering: Metering) -> Result<Engine, Error> {
-    Engine::new(&settings(metering)).map_err(Error::engine("set up the compiler"))
+pub(super) fn compiling(class: EngineClass) -> Result<Engine, Error> {
+    Engine::new(&settings(class)).map_err(Error::engine("set up the compiler"))
 }
 
 /// The engine that runs: it has a pool of slots and no compiler at all.
-pub(super) fn running(config: &Config, metering: Metering) -> Result<Engine, Error> {
-    let mut settings = settings(metering);
-    settings.enable_compiler(false).allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+pub(super) fn running(config: &Config, class: EngineClass) -> Result<Engine, Error> {
+    let mut settings = settings(class);
+    settings.enable_compiler(false).allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config, class)));
     Engine::new(&settings).map_err(Error::engine("set up the sandbox's engine"))
 }
 
-fn pool(config: &Config) -> PoolingAllocationConfig {
+fn pool(config: &Config, class: EngineClass) -> PoolingAllocationConfig {
     let slots = config.slots.max(1);
     let memory_bytes_max = usize::try_from(config.memory_bytes_max.min(MEMORY_RESERVATION)).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
@@ -114,7 +132,7 @@ fn pool(config: &Config) -> PoolingAllocationConfig {
         .max_tables_per_module(TABLES_PER_COMPONENT)
         .table_elements(TABLE_ELEMENTS_MAX)
         .total_stacks(slots)
-        .total_gc_heaps(0)
+        .total_gc_heaps(if class.exceptions { slots } else { 0 })
         .max_unused_warm_slots(slots)
         .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
         .table_keep_resident(TABLE_KEEP_RESIDENT)
@@ -122,13 +140,13 @@ fn pool(config: &Config) -> PoolingAllocationConfig {
     pool
 }
 
-/// Names what an artifact depends on besides its module and its metering: the exact wasmtime, its settings and this machine's CPU.
+/// Names what an artifact depends on besides its module and its class: the exact wasmtime, its settings and this machine's CPU.
 ///
 /// Only an engine with a compiler knows it; loading checks no more than the major version.
 pub(super) fn compatibility() -> Result<String, Error> {
     let mut hasher = Stable(blake3::Hasher::new());
-    for metering in [Metering::Fuel, Metering::Deadline] {
-        compiling(metering)?.precompile_compatibility_hash().hash(&mut hasher);
+    for class in EngineClass::ALL {
+        compiling(class)?.precompile_compatibility_hash().hash(&mut hasher);
     }
     Ok(hasher.0.finalize().to_hex().chars().take(COMPATIBILITY_LEN).collect())
 }
@@ -157,9 +175,11 @@ mod tests {
 
     #[test]
     fn the_parser_and_the_engine_accept_the_same_wasm() {
-        for metering in [Metering::Fuel, Metering::Deadline] {
-            let engine = compiling(metering).unwrap();
-            assert_eq!(engine.get_wasm_features(), FEATURES.union(OF_ADAPTERS));
+        for class in EngineClass::ALL {
+            // Exceptions are on a heap, whose types the engine then has and the parser refuses.
+            let more = EXCEPTIONS.union(WasmFeatures::GC_TYPES);
+            let accepted = if class.exceptions { FEATURES.union(more) } else { FEATURES };
+            assert_eq!(compiling(class).unwrap().get_wasm_features(), accepted.union(OF_ADAPTERS), "{class:?}");
         }
         assert_eq!(compatibility().unwrap(), compatibility().unwrap());
     }

@@ -115,7 +115,7 @@ impl Guest {
             wasi,
             lines,
             gave_way: clock.since,
-            metering: module.metering(),
+            metering: module.class().metering,
             ticking: None,
         }
     }

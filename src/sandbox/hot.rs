@@ -6,14 +6,14 @@ use std::sync::Arc;
 use lru::LruCache;
 
 use super::module::Module;
-use crate::model::{Digest, Metering};
+use crate::model::{Digest, EngineClass};
 
 /// Loaded modules within two bounds: how many, and how many bytes of artifacts.
 ///
 /// A module that has left stays mapped until its last invocation ends.
 #[derive(Debug)]
 pub(super) struct Hot {
-    modules: LruCache<(Digest, Metering), Arc<Module>>,
+    modules: LruCache<(Digest, EngineClass), Arc<Module>>,
     bytes: u64,
     bytes_max: u64,
 }
@@ -25,14 +25,14 @@ impl Hot {
     }
 
     /// The module, if it is loaded; it is now the most recently used.
-    pub(super) fn find(&mut self, digest: &Digest, metering: Metering) -> Option<Arc<Module>> {
-        self.modules.get(&(*digest, metering)).cloned()
+    pub(super) fn find(&mut self, digest: &Digest, class: EngineClass) -> Option<Arc<Module>> {
+        self.modules.get(&(*digest, class)).cloned()
     }
 
     /// Keeps a module, even one that is larger than the bound by itself.
     pub(super) fn keep(&mut self, module: Arc<Module>) {
         self.bytes = self.bytes.saturating_add(module.artifact_bytes());
-        if let Some((_, left)) = self.modules.push((*module.digest(), module.metering()), module) {
+        if let Some((_, left)) = self.modules.push((*module.digest(), module.class()), module) {
             self.bytes = self.bytes.saturating_sub(left.artifact_bytes());
         }
         while self.bytes > self.bytes_max && self.modules.len() > 1 {

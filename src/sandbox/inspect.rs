@@ -10,7 +10,7 @@ use wasmparser::{
     TypeRef, ValidPayload, Validator,
 };
 
-use super::engine::FEATURES;
+use super::engine::{EXCEPTIONS, FEATURES};
 use super::preview1;
 use super::rejection::Rejection;
 use crate::model::Contract;
@@ -52,6 +52,8 @@ pub struct Inspection<'a> {
     pub body_bytes_max: u64,
     /// Bytes of linear memory that an instance begins with.
     pub memory_min_bytes: u64,
+    /// Whether it uses exceptions of Wasm: engines of the usual class do not run it.
+    pub exceptions: bool,
 }
 
 /// Checks an upload by parsing it, and finds its contract.
@@ -65,10 +67,10 @@ pub fn inspect(bytes: &[u8]) -> Result<Inspection<'_>, Rejection> {
     if !bytes.starts_with(b"\0asm") {
         return Err(Rejection::NotWasm);
     }
-    let found = Scan::of(bytes)?;
+    let found = Scan::of_either(bytes)?;
     if found.encoding == Encoding::Module && found.carries_component_type {
         let component = encode(bytes)?;
-        let found = Scan::of(&component)?;
+        let found = Scan::of_either(&component)?;
         return found.conclude(Cow::Owned(component));
     }
     found.conclude(Cow::Borrowed(bytes))
@@ -96,6 +98,7 @@ struct Scan {
     counts: Counts,
     body_bytes_max: u64,
     memory_min_bytes: u64,
+    exceptions: bool,
 }
 
 struct Import {
@@ -131,7 +134,15 @@ fn invalid(error: impl std::fmt::Display) -> Rejection {
 }
 
 impl Scan {
-    fn of(bytes: &[u8]) -> Result<Self, Rejection> {
+    /// What one pass finds, or a second one where the module uses exceptions.
+    fn of_either(bytes: &[u8]) -> Result<Self, Rejection> {
+        match Self::of(bytes, false) {
+            Err(Rejection::Invalid { .. }) => Self::of(bytes, true),
+            found => found,
+        }
+    }
+
+    fn of(bytes: &[u8], exceptions: bool) -> Result<Self, Rejection> {
         let mut scan = Self {
             encoding: Encoding::Module,
             carries_component_type: false,
@@ -140,8 +151,10 @@ impl Scan {
             counts: Counts::default(),
             body_bytes_max: 0,
             memory_min_bytes: 0,
+            exceptions,
         };
-        let mut validator = Validator::new_with_features(FEATURES);
+        let features = if exceptions { FEATURES.union(EXCEPTIONS) } else { FEATURES };
+        let mut validator = Validator::new_with_features(features);
         let mut allocations = FuncValidatorAllocations::default();
         let mut depth: u64 = 0;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -277,6 +290,7 @@ impl Scan {
             functions: self.counts.functions,
             body_bytes_max: self.body_bytes_max,
             memory_min_bytes: self.memory_min_bytes,
+            exceptions: self.exceptions,
         })
     }
 

@@ -21,10 +21,10 @@ use super::module::Module;
 use super::rejection::Rejection;
 use super::slots::Slots;
 use super::{compile, engine};
-use crate::model::{Contract, Digest, Metering};
+use crate::model::{Contract, Digest, EngineClass};
 
 /// A lock for each module that is being loaded.
-type Flights = HashMap<(Digest, Metering), Arc<tokio::sync::Mutex<()>>>;
+type Flights = HashMap<(Digest, EngineClass), Arc<tokio::sync::Mutex<()>>>;
 
 /// What all clones of a sandbox share.
 pub(super) struct Inner {
@@ -36,7 +36,7 @@ pub(super) struct Inner {
     artifacts: Artifacts,
     hot: Mutex<Hot>,
     /// Modules that were refused: a bomb is compiled once, not once for every task that names it.
-    refused: Mutex<LruCache<(Digest, Metering), Rejection>>,
+    refused: Mutex<LruCache<(Digest, EngineClass), Rejection>>,
     /// One lock for each that is being loaded now.
     flights: Mutex<Flights>,
     compilers: Compilers,
@@ -74,8 +74,8 @@ impl Inner {
         &self.handle
     }
 
-    pub(super) fn hot(&self, digest: &Digest, metering: Metering) -> Option<Arc<Module>> {
-        self.lock_hot().find(digest, metering)
+    pub(super) fn hot(&self, digest: &Digest, class: EngineClass) -> Option<Arc<Module>> {
+        self.lock_hot().find(digest, class)
     }
 
     pub(super) fn hot_held(&self) -> (usize, u64) {
@@ -90,7 +90,7 @@ impl Inner {
     /// The module from its artifact, if there is one.
     pub(super) async fn from_disk(self: Arc<Self>, build: Build) -> Result<Option<Arc<Module>>, Error> {
         let found = self.blocking(move |inner| {
-            let machine = inner.machines.of(build.metering)?;
+            let machine = inner.machines.of(build.class)?;
             let Some((code, bytes)) = inner.artifacts.load(&machine.engine, &build)? else { return Ok(None) };
             let module = Arc::new(Module::link(machine, build, &code, bytes)?);
             inner.lock_hot().keep(Arc::clone(&module));
@@ -107,16 +107,16 @@ impl Inner {
     pub(super) async fn from_bytes(
         self: Arc<Self>,
         digest: Digest,
-        metering: Metering,
+        class: EngineClass,
         bytes: Bytes,
     ) -> Result<Arc<Module>, Error> {
-        let wanted = (digest, metering);
+        let wanted = (digest, class);
         let flight = Arc::clone(self.lock_flights().entry(wanted).or_default());
         let guard = flight.lock().await;
-        let result = match (self.hot(&digest, metering), self.refused(&wanted)) {
+        let result = match (self.hot(&digest, class), self.refused(&wanted)) {
             (Some(module), _) => Ok(module),
             (None, Some(rejection)) => Err(rejection.into()),
-            (None, None) => Arc::clone(&self).compiled(digest, metering, bytes).await,
+            (None, None) => Arc::clone(&self).compiled(digest, class, bytes).await,
         };
         if let Err(Error::Rejected(rejection)) = &result {
             self.refuse(wanted, rejection);
@@ -127,9 +127,9 @@ impl Inner {
         result
     }
 
-    async fn compiled(self: Arc<Self>, digest: Digest, metering: Metering, bytes: Bytes) -> Result<Arc<Module>, Error> {
-        let (contract, wasm) = self.blocking(move |_| checked(&digest, &bytes)).await?;
-        let build = Build { digest, contract, metering };
+    async fn compiled(self: Arc<Self>, digest: Digest, class: EngineClass, bytes: Bytes) -> Result<Arc<Module>, Error> {
+        let (contract, wasm) = self.blocking(move |_| checked(&digest, class, &bytes)).await?;
+        let build = Build { digest, contract, class };
         if let Some(module) = Arc::clone(&self).from_disk(build).await? {
             return Ok(module);
         }
@@ -139,7 +139,7 @@ impl Inner {
         drop(place);
         self.blocking(move |inner| {
             inner.artifacts.store(&build, &artifact)?;
-            let machine = inner.machines.of(metering)?;
+            let machine = inner.machines.of(class)?;
             let stored = inner.artifacts.load(&machine.engine, &build)?;
             let (code, bytes) = stored.ok_or(Error::Engine {
                 doing: "load a module",
@@ -153,11 +153,11 @@ impl Inner {
         .await
     }
 
-    fn refused(&self, wanted: &(Digest, Metering)) -> Option<Rejection> {
+    fn refused(&self, wanted: &(Digest, EngineClass)) -> Option<Rejection> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).get(wanted).cloned()
     }
 
-    fn refuse(&self, wanted: (Digest, Metering), rejection: &Rejection) {
+    fn refuse(&self, wanted: (Digest, EngineClass), rejection: &Rejection) {
         // Other bytes than those of the digest say nothing of the module.
         if !matches!(rejection, Rejection::DigestMismatch { .. }) {
             let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
@@ -189,13 +189,16 @@ const REFUSED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// Loads at the same time, besides one for each thread: they wait for a disk.
 const BLOCKING_THREADS: usize = 4;
 
-/// Checks that the bytes are those of the digest and a module; a core module with a component type becomes a component.
-fn checked(digest: &Digest, bytes: &Bytes) -> Result<(Contract, Bytes), Error> {
+/// Checks that the bytes are those of the digest and a module for engines of that class; a core module with a component type becomes a component.
+fn checked(digest: &Digest, class: EngineClass, bytes: &Bytes) -> Result<(Contract, Bytes), Error> {
     let found = Digest::of(bytes);
     if found != *digest {
         return Err(Rejection::DigestMismatch { named: *digest, found }.into());
     }
     let inspection = inspect(bytes)?;
+    if inspection.exceptions && !class.exceptions {
+        return Err(Rejection::NeedsExceptions.into());
+    }
     let wasm = match inspection.stored {
         std::borrow::Cow::Borrowed(_) => bytes.clone(),
         std::borrow::Cow::Owned(component) => Bytes::from(component),

@@ -1,5 +1,6 @@
-//! The engine of each metering, with what belongs to it: its pool of instances, what guests may import, and what makes them give way.
+//! The engine of each class, with what belongs to it: its pool of instances, what guests may import, and what makes them give way.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::{Engine, Store};
@@ -11,66 +12,63 @@ use super::error::Error;
 use super::guest::Guest;
 use super::http::Client;
 use super::module::Linkers;
-use crate::model::Metering;
+use crate::model::{EngineClass, Metering};
 
-/// What runs the modules of one metering.
+/// What runs the modules of one class.
 pub(super) struct Machine {
     pub(super) engine: Engine,
     pub(super) linkers: Linkers,
-    /// Where no fuel is counted.
+    metering: Metering,
+    /// Where guests give way by the clock.
     ticker: Option<Ticker>,
 }
 
 impl Machine {
-    fn new(config: &Config, metering: Metering, http: Arc<Client>) -> Result<Self, Error> {
-        let engine = engine::running(config, metering)?;
-        let ticker = match metering {
-            Metering::Fuel => None,
-            Metering::Deadline => Some(Ticker::begin(engine.clone())?),
-        };
-        Ok(Self { linkers: Linkers::new(&engine, http)?, engine, ticker })
+    fn new(config: &Config, class: EngineClass, http: Arc<Client>) -> Result<Self, Error> {
+        let engine = engine::running(config, class)?;
+        let ticker = if engine::has_epoch(class) { Some(Ticker::begin(engine.clone())?) } else { None };
+        Ok(Self { linkers: Linkers::new(&engine, http)?, engine, metering: class.metering, ticker })
     }
 
     /// Sees to it that the guest of a store that begins gives way; it must be held for as long as the guest may run.
     pub(super) fn meter(&self, store: &mut Store<Guest>, fuel: Option<u64>) -> wasmtime::Result<Option<Ticking>> {
-        let Some(ticker) = &self.ticker else {
+        if self.metering.is_fuel() {
             store.set_fuel(fuel.unwrap_or(u64::MAX))?;
             store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
-            return Ok(None);
-        };
+        }
+        let Some(ticker) = &self.ticker else { return Ok(None) };
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         Ok(Some(ticker.ticking()))
     }
 }
 
-/// The machines of a sandbox. The one without fuel is made when a module first wants it: its pool takes address space, and it has a
-/// thread.
+/// The machines of a sandbox. All but that of the usual class are made when a module first wants them: a pool takes address space,
+/// and one without fuel has a thread.
 pub(super) struct Machines {
     config: Config,
     http: Arc<Client>,
-    fuel: Arc<Machine>,
-    deadline: Mutex<Option<Arc<Machine>>>,
+    usual: Arc<Machine>,
+    others: Mutex<HashMap<EngineClass, Arc<Machine>>>,
 }
 
 impl Machines {
     pub(super) fn new(config: &Config) -> Result<Self, Error> {
         let http = Arc::new(Client::new(&config.http)?);
-        let fuel = Arc::new(Machine::new(config, Metering::Fuel, Arc::clone(&http))?);
-        Ok(Self { config: config.clone(), http, fuel, deadline: Mutex::default() })
+        let usual = Arc::new(Machine::new(config, EngineClass::default(), Arc::clone(&http))?);
+        Ok(Self { config: config.clone(), http, usual, others: Mutex::default() })
     }
 
-    pub(super) fn of(&self, metering: Metering) -> Result<Arc<Machine>, Error> {
-        match metering {
-            Metering::Fuel => Ok(Arc::clone(&self.fuel)),
-            Metering::Deadline => {
-                let mut deadline = self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(machine) = &*deadline {
-                    return Ok(Arc::clone(machine));
-                }
-                let machine = Arc::new(Machine::new(&self.config, metering, Arc::clone(&self.http))?);
-                Ok(Arc::clone(deadline.insert(machine)))
-            }
+    pub(super) fn of(&self, class: EngineClass) -> Result<Arc<Machine>, Error> {
+        if class == EngineClass::default() {
+            return Ok(Arc::clone(&self.usual));
         }
+        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(machine) = others.get(&class) {
+            return Ok(Arc::clone(machine));
+        }
+        let machine = Arc::new(Machine::new(&self.config, class, Arc::clone(&self.http))?);
+        others.insert(class, Arc::clone(&machine));
+        Ok(machine)
     }
 }

@@ -70,7 +70,7 @@ pub use resources::{Entry, Nothing, Reach, ResourceError, ResourceResult, Resour
 #[doc(hidden)]
 pub use typed::typed_trial;
 
-use crate::model::{Contract, Digest, Failure, Kind, Limits, Metering, TaskDescription, Tenant, Timestamp};
+use crate::model::{Contract, Digest, EngineClass, Failure, Kind, Limits, TaskDescription, Tenant, Timestamp};
 use artifact::Build;
 use load::Inner;
 use module::Linked;
@@ -80,7 +80,7 @@ use run::Ending;
 #[derive(Clone, Debug)]
 pub struct Sandbox {
     inner: Arc<Inner>,
-    metering: Metering,
+    class: EngineClass,
 }
 
 /// What a sandbox has done and holds, for gauges and tests.
@@ -104,13 +104,13 @@ impl Sandbox {
     /// # Errors
     /// A cache directory that cannot be used, or a machine on which the engine cannot run.
     pub fn new(config: Config) -> Result<Self, Error> {
-        Ok(Self { inner: Arc::new(Inner::new(config)?), metering: Metering::default() })
+        Ok(Self { inner: Arc::new(Inner::new(config)?), class: EngineClass::default() })
     }
 
-    /// The same sandbox, with modules loaded from here on metered so: what runs them was compiled for it.
+    /// The same sandbox, with modules loaded from here on for engines of that class: what runs them was compiled for it.
     #[must_use]
-    pub fn metered_by(&self, metering: Metering) -> Self {
-        Self { inner: Arc::clone(&self.inner), metering }
+    pub fn of_class(&self, class: EngineClass) -> Self {
+        Self { inner: Arc::clone(&self.inner), class }
     }
 
     /// The module of this digest, if it is loaded or its artifact is on disk.
@@ -118,11 +118,11 @@ impl Sandbox {
     /// # Errors
     /// A disk that fails; an artifact that is not authentic counts as missing.
     pub async fn loaded(&self, digest: &Digest, contract: Contract) -> Result<Option<Arc<Module>>, Error> {
-        if let Some(module) = self.inner.hot(digest, self.metering) {
+        if let Some(module) = self.inner.hot(digest, self.class) {
             return Ok(Some(module));
         }
         let inner = Arc::clone(&self.inner);
-        let build = Build { digest: *digest, contract, metering: self.metering };
+        let build = Build { digest: *digest, contract, class: self.class };
         self.on_own_threads(async move { inner.from_disk(build).await }).await
     }
 
@@ -132,10 +132,10 @@ impl Sandbox {
     /// # Errors
     /// A rejection if the module is at fault, else what kept it from being compiled, stored or loaded.
     pub async fn load(&self, digest: &Digest, bytes: Bytes) -> Result<Arc<Module>, Error> {
-        if let Some(module) = self.inner.hot(digest, self.metering) {
+        if let Some(module) = self.inner.hot(digest, self.class) {
             return Ok(module);
         }
-        let (inner, digest, metering) = (Arc::clone(&self.inner), *digest, self.metering);
+        let (inner, digest, metering) = (Arc::clone(&self.inner), *digest, self.class);
         self.on_own_threads(async move { inner.from_bytes(digest, metering, bytes).await }).await
     }
 

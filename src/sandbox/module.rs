@@ -16,7 +16,7 @@ use super::rejection::Rejection;
 use super::task::TaskPre;
 use super::typed::{self, Functions};
 use super::{command, task, wasi_grants};
-use crate::model::{Contract, Digest, Metering, Outcome};
+use crate::model::{Contract, Digest, EngineClass, Outcome};
 
 /// A module that is ready to be invoked.
 pub struct Module {
@@ -51,10 +51,10 @@ impl Module {
         self.build.contract
     }
 
-    /// What its guests are measured by.
+    /// The engine that runs it.
     #[must_use]
-    pub const fn metering(&self) -> Metering {
-        self.build.metering
+    pub const fn class(&self) -> EngineClass {
+        self.build.class
     }
 
     /// Bytes of its artifact, which is mapped while the module is loaded.

@@ -66,6 +66,11 @@ pub enum Rejection {
         /// What came.
         found: Digest,
     },
+    /// It uses exceptions of Wasm, and nobody said so.
+    #[error(
+        "module uses exceptions of Wasm: the engine of its manifest has none (its line `exceptions = true` chooses one that has)"
+    )]
+    NeedsExceptions,
     /// The compiler took more than it may.
     #[error("module takes more than {limit} to compile")]
     CompileLimit {

@@ -115,7 +115,7 @@ pub(super) async fn run(module: &Module, invocation: Invocation) -> Report {
     let outcome = guest.http.explain(outcome, || guest.notes.telling_line());
     let outcome = guest.asking.mask().cleared(outcome);
     let (memory_peak_bytes, notes_dropped) = (guest.limiter.memory_peak_bytes(), guest.notes.dropped());
-    let fuel_used = if module.metering().is_fuel() { fuel_used(&store, limits.fuel, is_exact) } else { 0 };
+    let fuel_used = if module.class().metering.is_fuel() { fuel_used(&store, limits.fuel, is_exact) } else { 0 };
     // Giving the slot's memory back is part of what an invocation takes.
     drop(store);
     let busy = made + busy + ended.elapsed();

@@ -1,7 +1,7 @@
 //! Names how a guest ended that did not return: every trap has a stable code.
 
 use serde_json::json;
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{ThrownException, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::guest::Guest;
@@ -33,6 +33,10 @@ pub(super) fn failure(error: &wasmtime::Error, guest: &Guest) -> Failure {
         // A component of the SDK's world that exits rather than return.
         return Failure::new(Kind::Returned, format!("the task exited with code {exit}"))
             .with_detail(json!({ "exit_code": exit }));
+    }
+    if error.is::<ThrownException>() {
+        return Failure::new(Kind::Trap, "an exception that nothing caught")
+            .with_detail(detail("uncaught_exception", error));
     }
     match trap {
         Some(trap) => {
@@ -94,6 +98,7 @@ const fn code(trap: Trap) -> &'static str {
         Trap::CannotEnterComponent => "cannot_enter_component",
         Trap::CannotLeaveComponent => "cannot_leave_component",
         Trap::InvalidChar => "invalid_char",
+        Trap::NullReference => "null_reference",
         _ => "other",
     }
 }

@@ -41,6 +41,7 @@ impl Exec {
         let mut config = host::Config::new(tenant, "exec".parse()?, 1);
         // Whoever runs it is tenant and operator in one.
         config.allow.all.http = Some(http);
+        config.allow.all.exceptions = Some(true);
         let host = Host::begin(broker.clone(), sandbox::open(1, &self.cache)?, config, Metrics::default()).await?;
         let mover = Mover::begin(broker).await?;
         let call = async {

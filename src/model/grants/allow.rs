@@ -48,6 +48,9 @@ pub struct Allowance {
     /// Modules that count no fuel, so that only their deadline ends them; allowed by default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub without_fuel: Option<bool>,
+    /// Modules that use exceptions of Wasm, which take an engine with more in it; not allowed by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exceptions: Option<bool>,
 }
 
 /// Which buckets are allowed.
@@ -109,9 +112,19 @@ impl Allow {
         metering.is_fuel() || self.allows(tenant, |allowance| allowance.without_fuel)
     }
 
+    /// Whether a tenant's modules may use exceptions of Wasm.
+    #[must_use]
+    pub fn exceptions(&self, tenant: &Tenant) -> bool {
+        self.says(tenant, |allowance| allowance.exceptions).unwrap_or(false)
+    }
+
     /// What is allowed where nobody says otherwise, for a tenant or for all.
     fn allows(&self, tenant: &Tenant, of: fn(&Allowance) -> Option<bool>) -> bool {
-        self.tenants.get(tenant).and_then(of).or(of(&self.all)).unwrap_or(true)
+        self.says(tenant, of).unwrap_or(true)
+    }
+
+    fn says(&self, tenant: &Tenant, of: fn(&Allowance) -> Option<bool>) -> Option<bool> {
+        self.tenants.get(tenant).and_then(of).or(of(&self.all))
     }
 }
 
@@ -194,6 +207,20 @@ mod tests {
             let (read, tenant): (Allow, Tenant) = (serde_json::from_str(allow).unwrap(), tenant.parse().unwrap());
             assert_eq!(read.meters(&tenant, Metering::Deadline), allowed, "{allow} for {tenant}");
             assert!(read.meters(&tenant, Metering::Fuel), "{allow} for {tenant}");
+        }
+    }
+
+    #[test]
+    fn modules_with_exceptions_run_only_where_their_operator_allows_it() {
+        for (allow, tenant, allowed) in [
+            ("{}", "t", false),
+            (r#"{"all":{"exceptions":true}}"#, "t", true),
+            (r#"{"all":{"exceptions":true},"tenants":{"t":{"exceptions":false}}}"#, "t", false),
+            (r#"{"tenants":{"t":{"exceptions":true}}}"#, "t", true),
+            (r#"{"tenants":{"t":{"exceptions":true}}}"#, "u", false),
+        ] {
+            let (read, tenant): (Allow, Tenant) = (serde_json::from_str(allow).unwrap(), tenant.parse().unwrap());
+            assert_eq!(read.exceptions(&tenant), allowed, "{allow} for {tenant}");
         }
     }
 

@@ -115,6 +115,24 @@ fn an_inspection_says_what_compiling_and_running_takes() {
 }
 
 #[test]
+fn an_inspection_tells_what_a_host_must_allow_and_what_a_grant_would_refine() {
+    let (cli, dir) = (Cli { nats: "nats://127.0.0.1:1".to_owned() }, tempfile::tempdir().unwrap());
+    let text = r#"(module (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
+        (tag $e) (memory (export "memory") 1) (func (export "_start") (throw $e)))"#;
+    let file = guests::write(dir.path(), "throws", text);
+    let inspect = |more: &[&str]| cli.run(&[&["module", "inspect", file.to_str().unwrap()], more].concat());
+    let found = inspect(&["--json"]).json();
+    assert_eq!((&found["exceptions"], &found["refinements"]), (&true.into(), &serde_json::json!(["random"])));
+    let text = inspect(&["--input", "1"]);
+    for line in
+        ["grants     none\n           not needed, and better with: random", "engine     uses exceptions of Wasm"]
+    {
+        assert!(text.output().contains(line), "no {line:?} in {text:?}");
+    }
+    assert!(text.output().contains("run        failed: trap: an exception that nothing caught"), "{text:?}");
+}
+
+#[test]
 fn a_removed_version_is_gone_and_its_name_stays_taken() {
     let dev = shared();
     Says::new('1').push(&dev.cli, "leaves").output();

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lovage::model::module::Manifest;
-use lovage::model::{Digest, Kind, Limits, Metering, Outcome, Tenant, Timestamp};
+use lovage::model::{Digest, EngineClass, Kind, Limits, Metering, Outcome, Tenant, Timestamp};
 use lovage::sandbox::{
     Attempt, Cancel, Compiler, Config, Invocation, Module, Note, Reach, Rejection, Report, Sandbox, inspect,
 };
@@ -62,10 +62,12 @@ impl Rig {
         Self { sandbox: Sandbox::new(config).unwrap(), _dir: dir }
     }
 
-    /// As a host does: what is refused never gets further.
+    /// As a push and a host do: what is refused never gets further, and what uses exceptions gets an engine that has them.
     async fn load(&self, upload: &[u8], metering: Metering) -> Result<Arc<Module>, Rejection> {
-        let stored = Bytes::from(inspect(upload)?.stored.into_owned());
-        match self.sandbox.metered_by(metering).load(&Digest::of(&stored), stored).await {
+        let inspection = inspect(upload)?;
+        let class = EngineClass { metering, exceptions: inspection.exceptions };
+        let stored = Bytes::from(inspection.stored.into_owned());
+        match self.sandbox.of_class(class).load(&Digest::of(&stored), stored).await {
             Ok(module) => Ok(module),
             Err(lovage::sandbox::Error::Rejected(rejection)) => Err(rejection),
             Err(error) => panic!("{error}"),

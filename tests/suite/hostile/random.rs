@@ -33,7 +33,7 @@ fn config(dice: &mut Dice) -> Config {
         max_memories: 1,
         max_tables: 4,
         allow_start_export: true,
-        exceptions_enabled: false,
+        exceptions_enabled: dice.below(4) == 0,
         gc_enabled: false,
         memory64_enabled: false,
         relaxed_simd_enabled: false,

@@ -15,7 +15,7 @@ const OVERRUN_MAX: Duration = Duration::from_millis(100);
 /// A sandbox whose modules count no fuel.
 fn without_fuel() -> Rig {
     let mut rig = Rig::new();
-    rig.sandbox = rig.sandbox.metered_by(Metering::Deadline);
+    rig.sandbox = rig.sandbox.of_class(Metering::Deadline.into());
     rig
 }
 
@@ -94,7 +94,7 @@ async fn a_bound_on_fuel_says_nothing_of_it() {
 #[tokio::test]
 async fn guests_of_both_meterings_take_turns_on_one_thread() {
     let rig = Rig::with(|config| config.threads = 1);
-    let without = rig.sandbox.metered_by(Metering::Deadline);
+    let without = rig.sandbox.of_class(Metering::Deadline.into());
     let cancel = Cancel::default();
     let mut tasks = JoinSet::new();
     for sandbox in [&rig.sandbox, &without, &without] {
@@ -126,16 +126,16 @@ async fn guests_of_both_meterings_take_turns_on_one_thread() {
 #[tokio::test]
 async fn each_metering_has_an_artifact_of_its_own() {
     let rig = Rig::new();
-    let without = rig.sandbox.metered_by(Metering::Deadline);
+    let without = rig.sandbox.of_class(Metering::Deadline.into());
     let bytes = Bytes::from(guests::says(1, "1", 0));
     let digest = Digest::of(&bytes);
-    assert_eq!(rig.sandbox.load(&digest, bytes.clone()).await.unwrap().metering(), Metering::Fuel);
+    assert_eq!(rig.sandbox.load(&digest, bytes.clone()).await.unwrap().class().metering, Metering::Fuel);
     assert!(without.loaded(&digest, Contract::Command).await.unwrap().is_none());
-    assert_eq!(without.load(&digest, bytes).await.unwrap().metering(), Metering::Deadline);
+    assert_eq!(without.load(&digest, bytes).await.unwrap().class().metering, Metering::Deadline);
     assert_eq!((rig.sandbox.stats().compiled, rig.sandbox.stats().hot_modules), (2, 2));
     let again = Sandbox::new(config(&rig.dir)).unwrap();
     for metering in [Metering::Fuel, Metering::Deadline] {
-        let sandbox = again.metered_by(metering);
+        let sandbox = again.of_class(metering.into());
         let module = sandbox.loaded(&digest, Contract::Command).await.unwrap().unwrap();
         let (invocation, _heard) = Call::default().invocation();
         let report = sandbox.invoke(module, invocation).await;
@@ -146,6 +146,6 @@ async fn each_metering_has_an_artifact_of_its_own() {
     let of = |word: &str| files.iter().find(|file| file.to_str().unwrap().contains(word)).unwrap();
     std::fs::remove_file(of(".deadline.")).unwrap();
     std::fs::copy(of(".fuel."), of(".deadline.")).unwrap();
-    let sandbox = Sandbox::new(config(&rig.dir)).unwrap().metered_by(Metering::Deadline);
+    let sandbox = Sandbox::new(config(&rig.dir)).unwrap().of_class(Metering::Deadline.into());
     assert!(sandbox.loaded(&digest, Contract::Command).await.unwrap().is_none());
 }

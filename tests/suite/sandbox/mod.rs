@@ -4,6 +4,7 @@ mod cache;
 mod cancel;
 mod commands;
 mod compiler;
+mod exceptions;
 mod grants;
 mod guests;
 mod http;

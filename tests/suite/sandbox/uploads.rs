@@ -82,7 +82,7 @@ fn wasm_beyond_what_toolchains_need_is_refused() {
         r#"(module (memory 1) (memory 1) (func (export "_start")))"#,
         r#"(module (memory i64 1) (func (export "_start")))"#,
         r#"(module (memory 1 1 shared) (func (export "_start")))"#,
-        r#"(module (tag) (func (export "_start")))"#,
+        r#"(module (tag) (func (export "_start") try catch_all end))"#,
         r#"(module (type (struct)) (func (export "_start")))"#,
         r#"(module (func (export "_start") (param externref)))"#,
         r#"(module (func (export "_start") (drop (i8x16.relaxed_swizzle (v128.const i64x2 0 0) (v128.const i64x2 0 0)))))"#,

@@ -1,0 +1,8 @@
+;; line: 7
+;; what: throws without end, which takes next to no fuel: it gives way to its deadline all the same
+;; limits: fuel=off deadline_ms=200
+;; expect: deadline
+(module (tag $e) (memory (export "memory") 1)
+  (func $throw (throw $e))
+  (func (export "_start")
+    (loop $again (block $caught (try_table (catch_all $caught) (call $throw))) (br $again))))
