@@ -6,6 +6,7 @@
 
 mod corpus;
 mod generated;
+mod granted;
 mod random;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::support::eventually::eventually;
 use corpus::{Expected, Guest, corpus};
+use granted::Attacks;
 
 /// Slots of the sandbox: fewer than attackers.
 const SLOTS: u32 = 4;
@@ -115,8 +117,8 @@ fn ended(report: &Report) -> String {
 
 #[test]
 fn every_line_of_the_checklist_that_a_module_can_touch_has_a_guest() {
-    // 2 and 5 are about compilers and artifacts (`sandbox::compiler`, `sandbox::cache`), 14 about grants (`sandbox::grants` and
-    // `sandbox::http`, whose guests flood keys, hosts and headers), 17 to 22 about the platform around the sandbox.
+    // 2 and 5 are about compilers and artifacts (`sandbox::compiler`, `sandbox::cache`), 14 about grants (`granted`), 17 to 22 about
+    // the platform around the sandbox.
     let lines: std::collections::BTreeSet<u32> = corpus().iter().map(|guest| guest.line).collect();
     assert_eq!(lines, [1, 3, 4, 6, 7, 8, 9, 10, 11, 12, 13, 15, 16].into());
 }
@@ -193,13 +195,18 @@ async fn a_tenant_that_behaves_well_is_served_while_others_attack() {
     }
     good_waits(&rig.sandbox, &good).await;
     let alone = good_waits(&rig.sandbox, &good).await;
+    let granted = Attacks::of(&rig).await;
     let mut attack = JoinSet::new();
     for place in 0..ATTACKERS {
-        let (sandbox, attackers) = (rig.sandbox.clone(), attackers.clone());
+        let (sandbox, attackers, granted) = (rig.sandbox.clone(), attackers.clone(), granted.all.clone());
         attack.spawn(async move {
+            let mut granted = granted.iter().cycle().skip(place);
             for (module, limits) in attackers.iter().cycle().skip(place * 3) {
                 let (invocation, _heard) = invocation("evil", *limits);
                 sandbox.invoke(Arc::clone(module), invocation).await;
+                if let Some(attack) = granted.next() {
+                    attack.go(&sandbox).await;
+                }
             }
         });
     }
