@@ -65,12 +65,6 @@ const TABLE_ELEMENTS_MAX: usize = 30_000;
 /// Runtime data of one instance, which grows with its functions: CPython linked with extensions is the largest seen.
 const INSTANCE_BYTES_MAX: usize = 4 << 20;
 
-/// Whether guests give way by the clock. Where fuel is counted, it makes them give way, too; but throwing takes the host's time, and
-/// next to no fuel.
-pub(super) fn has_epoch(class: EngineClass) -> bool {
-    class.metering == Metering::Deadline || class.exceptions
-}
-
 /// All that is on in a class.
 fn features(class: EngineClass) -> WasmFeatures {
     let always = FEATURES.union(OF_ADAPTERS);
@@ -89,7 +83,7 @@ fn settings(class: EngineClass) -> wasmtime::Config {
         .gc_support(class.exceptions)
         .collector(Collector::Null)
         .consume_fuel(class.metering == Metering::Fuel)
-        .epoch_interruption(has_epoch(class))
+        .epoch_interruption(class.metering == Metering::Deadline)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .memory_reservation(MEMORY_RESERVATION)

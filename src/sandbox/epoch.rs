@@ -1,6 +1,6 @@
-//! The thread that makes guests give way by the clock, those without fuel and those that may throw: it moves their engine's epoch on for as long as any of them runs.
+//! The thread that makes guests without fuel give way: it moves their engine's epoch on for as long as any of them runs.
 //!
-//! Most guests that count fuel give way by their own count alone. The others look at the epoch in every loop and at every function, and give
+//! Guests that count fuel give way by their own count. The others look at the epoch in every loop and at every function, and give
 //! way when it has moved: [`turn`](super::turn) then decides whether they go on.
 //!
 //! **Invariant:** while nobody is [`Ticking`], the thread sleeps and costs nothing.

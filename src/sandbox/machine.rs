@@ -18,25 +18,27 @@ use crate::model::{EngineClass, Metering};
 pub(super) struct Machine {
     pub(super) engine: Engine,
     pub(super) linkers: Linkers,
-    metering: Metering,
-    /// Where guests give way by the clock.
+    /// Where no fuel is counted.
     ticker: Option<Ticker>,
 }
 
 impl Machine {
     fn new(config: &Config, class: EngineClass, http: Arc<Client>) -> Result<Self, Error> {
         let engine = engine::running(config, class)?;
-        let ticker = if engine::has_epoch(class) { Some(Ticker::begin(engine.clone())?) } else { None };
-        Ok(Self { linkers: Linkers::new(&engine, http)?, engine, metering: class.metering, ticker })
+        let ticker = match class.metering {
+            Metering::Fuel => None,
+            Metering::Deadline => Some(Ticker::begin(engine.clone())?),
+        };
+        Ok(Self { linkers: Linkers::new(&engine, http)?, engine, ticker })
     }
 
     /// Sees to it that the guest of a store that begins gives way; it must be held for as long as the guest may run.
     pub(super) fn meter(&self, store: &mut Store<Guest>, fuel: Option<u64>) -> wasmtime::Result<Option<Ticking>> {
-        if self.metering.is_fuel() {
+        let Some(ticker) = &self.ticker else {
             store.set_fuel(fuel.unwrap_or(u64::MAX))?;
             store.fuel_async_yield_interval(Some(FUEL_YIELD_INTERVAL))?;
-        }
-        let Some(ticker) = &self.ticker else { return Ok(None) };
+            return Ok(None);
+        };
         store.set_epoch_deadline(1);
         store.epoch_deadline_async_yield_and_update(1);
         Ok(Some(ticker.ticking()))

@@ -1,5 +1,5 @@
 ;; line: 7
-;; what: throws without end, which takes next to no fuel: it gives way to its deadline all the same
+;; what: throws without end, which the host does for it: it gives way to its deadline all the same
 ;; limits: fuel=off deadline_ms=200
 ;; expect: deadline
 (module (tag $e) (memory (export "memory") 1)
