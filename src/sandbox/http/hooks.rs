@@ -118,10 +118,13 @@ impl Outgoing {
     }
 }
 
-/// Whether a text holds the code of a refusal, in the spelling of any language: `HTTP-request-denied`, `HttpRequestDenied`.
+/// Whether a text holds the code of a refusal, in the spelling of any language: `HTTP-request-denied`, `HttpRequestDenied`; or the
+/// words in which `fetch` hides every code from its script.
 fn tells(text: &str) -> bool {
     let letters: String = text.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect();
-    letters.contains("httprequestdenied") || letters.contains("destinationipprohibited")
+    ["httprequestdenied", "destinationipprohibited", "networkerrorwhenattemptingtofetch"]
+        .iter()
+        .any(|word| letters.contains(word))
 }
 
 impl Hooks {
@@ -310,6 +313,7 @@ mod tests {
             "HTTP-request-denied: x",
             "ErrorCode_HttpRequestDenied()",
             "destination-IP-prohibited",
+            "no answer: NetworkError when attempting to fetch resource",
         ] {
             assert!(tells(text), "{text}");
         }

@@ -24,10 +24,15 @@ impl Scripts {
         file
     }
 
-    /// Runs a script by itself.
+    /// Runs a script in JavaScript by itself.
     fn exec(&self, text: &str, input: &str) -> Ended {
-        let script = self.file("script.js", text);
-        let module = built("script");
+        self.exec_by("script", text, input)
+    }
+
+    /// Runs a script by itself, by the interpreter of that name.
+    fn exec_by(&self, interpreter: &str, text: &str, input: &str) -> Ended {
+        let script = self.file("script", text);
+        let module = built(interpreter);
         self.cli.run(&["exec", module.to_str().unwrap(), input, "--script", script.to_str().unwrap()])
     }
 }
@@ -57,6 +62,115 @@ fn a_script_fails_for_now_or_for_good() {
     scripts.exec("export const run = (input) => input;", "{").fails(1, &["error: refused: the input is not JSON"]);
     let flaky = "export function run() { throw new Error('busy'); }";
     scripts.exec(flaky, "1").fails(1, &["trying again", "error: returned: busy"]);
+}
+
+#[test]
+fn a_script_in_lua_reads_and_returns_json() {
+    let scripts = Scripts::new();
+    let lua = |text: &str, input: &str| scripts.exec_by("script-lua", text, input);
+    let echo = "function run(input) print('got', input.a[1]) return input end";
+    let given = r#"{"a":["grüße\u0000🌿",1.5,null,[],{},9007199254740993]}"#;
+    let echoed = lua(echo, given);
+    assert_eq!(echoed.json(), serde_json::from_str::<serde_json::Value>(given).unwrap());
+    assert!(echoed.stderr.contains("info  got"), "{echoed:?}");
+    // What errors are caught with, and coroutines left by, is exceptions of Wasm.
+    let caught = "function run(n)
+        local ok, why = pcall(function() error({code = n}) end)
+        local squares = coroutine.wrap(function() for i = 1, n do coroutine.yield(i * i) end end)
+        local sum = 0
+        for square in squares do sum = sum + square end
+        return {ok = ok, code = why.code, sum = sum}
+    end";
+    assert_eq!(lua(caught, "100").json(), serde_json::json!({"ok": false, "code": 100, "sum": 338_350}));
+    assert_eq!(lua("function run() end", "").output(), "null");
+    let stats = std::fs::read_to_string("examples/guests/script-lua/stats.lua").unwrap();
+    assert_eq!(lua(&stats, "[1, 2, 6]").json()["mean"], 3.0);
+    lua(&stats, "[]").fails(1, &["error: refused: no numbers"]);
+    lua(&stats, "7").fails(1, &["error: refused: an array of numbers is wanted"]);
+}
+
+#[test]
+fn a_script_in_lua_fails_for_now_or_for_good() {
+    let scripts = Scripts::new();
+    for (text, input, words) in [
+        ("function run() permanent('no numbers') end", "1", &["error: refused: no numbers"][..]),
+        ("function run() error(permanent('no numbers')) end", "1", &["error: refused: no numbers"]),
+        ("function other() end", "1", &["error: refused: ", "run"]),
+        ("function run(", "1", &["error: refused: "]),
+        ("function run(input) return input end", "{", &["error: refused: "]),
+        ("function run() return '\\xff' end", "1", &["error: refused: the output cannot be written"]),
+        ("function run() return 0/0 end", "1", &["error: refused: the output cannot be written"]),
+        ("function run() local t = {} t.t = t return t end", "1", &["error: refused: the output cannot be written"]),
+        ("function run() return run end", "1", &["error: refused: the output cannot be written"]),
+        ("function run() error('busy') end", "1", &["trying again", "error: returned: busy"]),
+        ("function run() return io.open('/etc/passwd').x end", "1", &["error: returned: "]),
+        ("function run() os.execute('ls') permanent('there is no shell') end", "1", &["refused: there is no shell"]),
+    ] {
+        scripts.exec_by("script-lua", text, input).fails(1, words);
+    }
+    let deep = "function run(n) return 1 + run(n) end";
+    scripts.exec_by("script-lua", deep, "1").fails(1, &["stack overflow"]);
+}
+
+#[test]
+fn a_script_in_python_reads_and_returns_json() {
+    let scripts = Scripts::new();
+    let python = |text: &str, input: &str| scripts.exec_by("script-python", text, input);
+    let echo = "def run(given):\n    print('got', given['a'][0])\n    return given\n";
+    let given = r#"{"a":["grüße\u0000🌿",1.5,null,[],{},9007199254740993]}"#;
+    let echoed = python(echo, given);
+    assert_eq!(echoed.json(), serde_json::from_str::<serde_json::Value>(given).unwrap());
+    assert!(echoed.stderr.contains("info  got grüße"), "{echoed:?}");
+    let caught = "
+import re
+class Odd(Exception):
+    pass
+def squares(n):
+    for i in range(1, n + 1):
+        yield i * i
+async def run(n):
+    try:
+        raise Odd(n)
+    except Odd as raised:
+        return {'code': raised.args[0], 'sum': sum(squares(n)), 'word': re.match('[a-z]+', 'abc1').group(0)}
+";
+    assert_eq!(python(caught, "100").json(), serde_json::json!({"code": 100, "sum": 338_350, "word": "abc"}));
+    assert_eq!(python("def run(_):\n    pass\n", "").output(), "null");
+    let stats = std::fs::read_to_string("examples/guests/script-python/stats.py").unwrap();
+    assert_eq!(python(&stats, "[1, 2, 6]").json()["mean"], 3.0);
+    python(&stats, "[]").fails(1, &["error: refused: no numbers"]);
+    python(&stats, "7").fails(1, &["error: refused: an array of numbers is wanted"]);
+}
+
+#[test]
+fn a_script_in_python_fails_for_now_or_for_good() {
+    let scripts = Scripts::new();
+    for (text, input, words) in [
+        ("def run(_): raise Permanent('no numbers')", "1", &["error: refused: no numbers"][..]),
+        ("def other(_): pass", "1", &["error: refused: the script has no function run"]),
+        ("def run(", "1", &["error: refused: "]),
+        ("def run(given): return given", "{", &["error: refused: the input is not JSON"]),
+        ("def run(_): raise ValueError('busy')", "1", &["trying again", "error: returned: busy"]),
+        ("def run(_): return open('/etc/passwd').read()", "1", &["error: returned: "]),
+        ("def run(_): return 'x' * (1 << 30)", "1", &["error: returned: "]),
+        ("def run(n): return run(n) + 1", "1", &["maximum recursion depth exceeded"]),
+    ] {
+        scripts.exec_by("script-python", text, input).fails(1, words);
+    }
+}
+
+#[test]
+fn a_script_that_makes_much_garbage_keeps_what_it_holds() {
+    let scripts = Scripts::new();
+    let text = "
+def run(n):
+    kept = {}
+    for i in range(n):
+        kept[str(i)] = [str(i), {'i': i}]
+        garbage = [str(j) * 10 for j in range(20)]
+    return all(kept[str(i)][0] == str(i) and kept[str(i)][1]['i'] == i for i in range(n))
+";
+    assert_eq!(scripts.exec_by("script-python", text, "5000").output(), "true");
 }
 
 #[test]

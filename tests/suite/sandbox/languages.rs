@@ -1,7 +1,10 @@
 //! Every language does the same: the guests under `examples/guests/table`, held to one table.
 
+use std::path::Path;
+
 use bytes::Bytes;
-use lovage::model::{Contract, Digest, Failure, Kind, Outcome};
+use lovage::model::module::Manifest;
+use lovage::model::{Contract, Digest, EngineClass, Failure, Kind, Outcome};
 use lovage::sandbox::{Note, Report, inspect};
 use serde_json::{Value, json};
 
@@ -12,6 +15,8 @@ use crate::support::modules::sandbox;
 /// A language as the table sees it.
 struct Language {
     guest: &'static str,
+    /// The text that the guest interprets, below `examples/guests/table`.
+    script: Option<&'static str>,
     contract: Contract,
     /// How a crash ends: a trap, or an exit code of the language's own.
     panic: Kind,
@@ -19,24 +24,34 @@ struct Language {
     last_words: &'static str,
 }
 
-const LANGUAGES: [Language; 11] = [
-    Language { guest: "table-c", contract: Contract::Command, panic: Kind::Trap, last_words: "" },
+impl Language {
+    /// A command of preview 1 whose crash is a trap about which nothing is said.
+    const COMMAND: Self =
+        Self { guest: "", script: None, contract: Contract::Command, panic: Kind::Trap, last_words: "" };
+    const TYPED: Self = Self { contract: Contract::Typed, ..Self::COMMAND };
+
+    const fn script(guest: &'static str, script: &'static str, last_words: &'static str) -> Self {
+        Self { guest, script: Some(script), panic: Kind::Returned, last_words, ..Self::COMMAND }
+    }
+}
+
+const LANGUAGES: [Language; 14] = [
+    Language { guest: "table-c", ..Language::COMMAND },
     // The same module as a command of preview 2.
-    Language { guest: "table-c", contract: Contract::CommandComponent, panic: Kind::Trap, last_words: "" },
-    Language { guest: "table-cpp", contract: Contract::Command, panic: Kind::Trap, last_words: "" },
-    Language { guest: "table-go", contract: Contract::Command, panic: Kind::Returned, last_words: "panic: as asked" },
-    Language { guest: "table-zig", contract: Contract::Command, panic: Kind::Trap, last_words: "panic: as asked" },
-    Language { guest: "table-assemblyscript", contract: Contract::Command, panic: Kind::Trap, last_words: "as asked" },
-    Language { guest: "table-javascript", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
-    Language { guest: "table-typescript", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
-    Language {
-        guest: "table-python",
-        contract: Contract::Typed,
-        panic: Kind::Trap,
-        last_words: "RuntimeError: as asked",
-    },
-    Language { guest: "table-rust", contract: Contract::Typed, panic: Kind::Trap, last_words: "" },
-    Language { guest: "table-sdk", contract: Contract::Task, panic: Kind::Trap, last_words: "as asked" },
+    Language { guest: "table-c", contract: Contract::CommandComponent, ..Language::COMMAND },
+    Language { guest: "table-cpp", ..Language::COMMAND },
+    Language { guest: "table-go", panic: Kind::Returned, last_words: "panic: as asked", ..Language::COMMAND },
+    Language { guest: "table-zig", last_words: "panic: as asked", ..Language::COMMAND },
+    Language { guest: "table-assemblyscript", last_words: "as asked", ..Language::COMMAND },
+    // Language { guest: "table-rust-command", last_words: "as asked", ..Language::COMMAND },
+    Language { guest: "table-javascript", ..Language::TYPED },
+    Language { guest: "table-typescript", ..Language::TYPED },
+    Language { guest: "table-python", last_words: "RuntimeError: as asked", ..Language::TYPED },
+    Language { guest: "table-rust", ..Language::TYPED },
+    Language { guest: "table-sdk", contract: Contract::Task, last_words: "as asked", ..Language::COMMAND },
+    Language::script("script", "script-javascript/table.js", "'asAsked' of null"),
+    Language::script("script-lua", "script-lua/table.lua", "attempt to call a nil value (local 'asked')"),
+    Language::script("script-python", "script-python/table.py", "'NoneType' object has no attribute 'as_asked'"),
 ];
 
 impl Language {
@@ -46,11 +61,16 @@ impl Language {
         if self.contract == Contract::CommandComponent {
             upload = as_component(&upload);
         }
-        let stored = Bytes::from(inspect(&upload).unwrap().stored.into_owned());
-        let module = sandbox().load(&Digest::of(&stored), stored).await.unwrap();
+        let inspection = inspect(&upload).unwrap();
+        let class = EngineClass { exceptions: inspection.exceptions, ..EngineClass::default() };
+        let stored = Bytes::from(inspection.stored.into_owned());
+        let module = sandbox().of_class(class).load(&Digest::of(&stored), stored).await.unwrap();
         assert_eq!(module.contract(), self.contract, "{}", self.guest);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/guests/table");
+        let script = self.script.map(|name| std::fs::read_to_string(folder.join(name)).unwrap());
+        let manifest = Manifest { script, ..Manifest::default() };
         let (invocation, mut heard) =
-            Call { task, input: Bytes::from(input.to_string()), ..Call::default() }.invocation();
+            Call { task, input: Bytes::from(input.to_string()), manifest, ..Call::default() }.invocation();
         let report = sandbox().invoke(module, invocation).await;
         let mut notes = Vec::new();
         while let Ok(note) = heard.try_recv() {
@@ -77,6 +97,11 @@ impl Language {
 
     fn is_command(&self) -> bool {
         matches!(self.contract, Contract::Command | Contract::CommandComponent)
+    }
+
+    /// Whether it writes its output and chooses its exit code itself: scripts in JavaScript have no way to.
+    fn ends_by_itself(&self) -> bool {
+        self.is_command() && self.guest != "script"
     }
 }
 
@@ -146,7 +171,7 @@ async fn every_language_with_imports_reports_progress() {
 
 #[tokio::test]
 async fn every_command_says_how_it_ended() {
-    for language in LANGUAGES.iter().filter(|language| language.is_command()) {
+    for language in LANGUAGES.iter().filter(|language| language.ends_by_itself()) {
         let babble = language.fails("babble", &Value::Null).await;
         assert_eq!(babble.kind, Kind::Returned, "{}", language.guest);
         assert!(babble.message.starts_with("stdout is not JSON"), "{}: {babble}", language.guest);

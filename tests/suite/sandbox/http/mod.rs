@@ -91,6 +91,13 @@ impl Web {
         Self { rig, module, server: Server::start().await }
     }
 
+    /// With a guest in JavaScript, for which SpiderMonkey makes the requests.
+    async fn in_javascript() -> Self {
+        let mut web = Self::new().await;
+        web.module = web.rig.load(&std::fs::read(built("fetch")).unwrap()).await;
+        web
+    }
+
     /// Rules of both sides for all that the server serves at its address.
     fn open(&self) -> HttpScope {
         let rule = self.server.rule("127.0.0.1");
@@ -141,6 +148,22 @@ async fn a_page_is_fetched_where_both_sides_name_it() {
     assert_eq!(failure(&untitled).kind, Kind::Refused);
     let busy = web.title(&web.server.url("/busy"), web.open()).await;
     assert_eq!(failure(&busy).kind, Kind::Returned);
+    web.server.until_open(0).await;
+}
+
+#[tokio::test]
+async fn javascript_fetches_what_both_sides_name_and_nothing_else() {
+    let web = Web::in_javascript().await;
+    let url = web.server.url("/page");
+    assert_eq!(output(&web.title(&url, web.open()).await), "\"A page\\nof ours\"");
+    let missing = web.title(&web.server.url("/busy"), web.open()).await;
+    assert!(failure(&missing).message.contains("/busy answers 503"), "{missing:?}");
+    let refused = web.title(&url, scope(&[], &[&web.server.rule("127.0.0.1")], &[])).await;
+    assert_eq!(failure(&refused).kind, Kind::NotGranted, "{refused:?}");
+    let away = web.title("http://127.0.0.1:1/", scope(&["http://127.0.0.1:1"], &["http://127.0.0.1:1"], &[])).await;
+    assert!(failure(&away).message.starts_with("no answer from http://127.0.0.1:1/"), "{away:?}");
+    let (post, _) = web.invocation("post", &json!([web.server.url("/echo"), "grüße"]), web.open());
+    assert_eq!(output(&web.run(post).await), "200");
     web.server.until_open(0).await;
 }
 
