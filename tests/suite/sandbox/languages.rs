@@ -35,7 +35,7 @@ impl Language {
     }
 }
 
-const LANGUAGES: [Language; 14] = [
+const LANGUAGES: [Language; 15] = [
     Language { guest: "table-c", ..Language::COMMAND },
     // The same module as a command of preview 2.
     Language { guest: "table-c", contract: Contract::CommandComponent, ..Language::COMMAND },
@@ -43,7 +43,7 @@ const LANGUAGES: [Language; 14] = [
     Language { guest: "table-go", panic: Kind::Returned, last_words: "panic: as asked", ..Language::COMMAND },
     Language { guest: "table-zig", last_words: "panic: as asked", ..Language::COMMAND },
     Language { guest: "table-assemblyscript", last_words: "as asked", ..Language::COMMAND },
-    // Language { guest: "table-rust-command", last_words: "as asked", ..Language::COMMAND },
+    Language { guest: "table-rust-command", last_words: "as asked", ..Language::COMMAND },
     Language { guest: "table-javascript", ..Language::TYPED },
     Language { guest: "table-typescript", ..Language::TYPED },
     Language { guest: "table-python", last_words: "RuntimeError: as asked", ..Language::TYPED },
