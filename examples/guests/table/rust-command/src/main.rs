@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// The exit code of a task that refuses its input for good.
@@ -16,11 +17,11 @@ fn main() -> ExitCode {
 fn run(task: &str) -> Result<ExitCode, Box<dyn Error>> {
     match task {
         "sum" => {
-            let numbers: Vec<f64> = serde_json::from_reader(std::io::stdin())?;
+            let numbers: Vec<f64> = input()?;
             println!("{}", numbers.iter().fold(0.0, |total, number| total + number));
         }
         "echo" => {
-            let text: Value = serde_json::from_reader(std::io::stdin())?;
+            let text: Value = input()?;
             println!("{text}");
         }
         "busy" => return Ok(fail(1, "try again")),
@@ -30,11 +31,15 @@ fn run(task: &str) -> Result<ExitCode, Box<dyn Error>> {
             println!("3");
         }
         "babble" => println!("no JSON"),
-        "quit" => return Ok(ExitCode::from(serde_json::from_reader::<_, u8>(std::io::stdin())?)),
+        "quit" => return Ok(ExitCode::from(input::<u8>()?)),
         "panic" => panic!("as asked"),
         _ => return Ok(fail(NEVER, &format!("no task {task}"))),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn input<T: DeserializeOwned>() -> Result<T, Box<dyn Error>> {
+    Ok(serde_json::from_str(&std::io::read_to_string(std::io::stdin())?)?)
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
