@@ -16,6 +16,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::error::Error;
+use super::rejection::Rejection;
 use crate::model::{Contract, Digest, EngineClass};
 
 /// Length of the key and of the tag.
@@ -186,19 +187,30 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
 /// whatever has been put in its place meanwhile.
 #[expect(unsafe_code, reason = "mapping compiled code; see SAFETY")]
 fn map(engine: &Engine, file: File, contract: Contract) -> Result<Code, Error> {
-    let doing = "load an artifact";
     match contract {
         Contract::Command => {
             // SAFETY: the file's content carries our key's tag, so our compiler wrote it, for this version and settings
             // of the engine; it lies in a directory of mode 0700 and is replaced, never written, while it is mapped.
             let module = unsafe { wasmtime::Module::deserialize_open_file(engine, file) };
-            module.map(Code::Module).map_err(Error::engine(doing))
+            module.map(Code::Module).map_err(refused)
         }
         Contract::CommandComponent | Contract::Task | Contract::Typed => {
             let path = format!("/proc/self/fd/{}", file.as_raw_fd());
             // SAFETY: as above; `file` is open until the mapping is made.
             let component = unsafe { Component::deserialize_file(engine, path) };
-            component.map(Code::Component).map_err(Error::engine(doing))
+            component.map(Code::Component).map_err(refused)
         }
     }
 }
+
+/// Why an artifact of our own is not loaded: in most cases its module begins with more than the pool has for any.
+fn refused(error: wasmtime::Error) -> Error {
+    let cause = error.root_cause().to_string();
+    if cause.contains(EXCEEDS) {
+        return Rejection::DoesNotFit { message: cause }.into();
+    }
+    Error::engine("load an artifact")(error)
+}
+
+/// The engine has no type for what is too large for its pool: the corpus of hostile modules pins its words.
+const EXCEEDS: &str = "exceeds the";

@@ -83,7 +83,13 @@ pub enum Rejection {
         /// What it said.
         message: String,
     },
-    /// The module does not fit what its contract or the pool of instances offers.
+    /// It begins with more memory, tables or instances than there are for any module.
+    #[error("module does not fit: {message}")]
+    DoesNotFit {
+        /// What the pool of instances said.
+        message: String,
+    },
+    /// The module does not fit what its contract offers.
     #[error("module does not link: {message}")]
     DoesNotLink {
         /// What the linker said.

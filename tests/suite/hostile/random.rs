@@ -21,19 +21,36 @@ const DRAWS_MAX: usize = 2_000;
 /// Bytes of noise that a module is made of.
 const NOISE_BYTES: usize = 6_000;
 
+/// What random modules may ask of their host, each function with its type: whatever they pass is an address that nobody chose.
+const IMPORTS: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_read" (func (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_prestat_get" (func (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_readdir" (func (param i32 i32 i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open" (func (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "args_get" (func (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "environ_sizes_get" (func (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "clock_time_get" (func (param i32 i64 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "poll_oneoff" (func (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "random_get" (func (param i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "sched_yield" (func (result i32)))
+    (import "wasi_snapshot_preview1" "sock_recv" (func (param i32 i32 i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func (param i32))))"#;
+
 /// What Wasm may be in an upload: what is switched off is left to `tests/hostile`, where each has a module.
 fn config(dice: &mut Dice) -> Config {
     Config {
+        available_imports: Some(wat::parse_str(IMPORTS).unwrap()),
         // With them come references to what is outside of Wasm, which are refused: a few will do.
-        reference_types_enabled: dice.below(8) == 0,
-        max_imports: 0,
+        reference_types_enabled: dice.below(12) == 0,
+        max_imports: dice.pick(&[0, 4, 12]),
         min_funcs: 1,
         max_funcs: 20,
         max_instructions: 200,
         max_memories: 1,
         max_tables: 4,
         allow_start_export: true,
-        exceptions_enabled: dice.below(4) == 0,
+        exceptions_enabled: dice.below(5) == 0,
         gc_enabled: false,
         memory64_enabled: false,
         relaxed_simd_enabled: false,
@@ -49,7 +66,7 @@ fn noise(dice: &mut Dice) -> Vec<u8> {
 /// The same module with `_start` for its only function to the outside, if it has one that takes and returns nothing.
 #[expect(clippy::wildcard_enum_match_arm, reason = "all other sections are passed on as they are")]
 fn as_command(wasm: &[u8]) -> Option<Vec<u8>> {
-    let (mut plain_types, mut start, mut memory) = (Vec::new(), None, false);
+    let (mut plain_types, mut imported, mut start, mut memory) = (Vec::new(), 0, None, false);
     let (mut before, mut after) = (Vec::new(), Vec::new());
     for payload in Parser::new(0).parse_all(wasm) {
         let payload = payload.unwrap();
@@ -60,9 +77,11 @@ fn as_command(wasm: &[u8]) -> Option<Vec<u8>> {
                     plain_types.push(ty.params().is_empty() && ty.results().is_empty());
                 }
             }
+            // What is imported is counted first, and is functions alone.
+            Payload::ImportSection(imports) => imported = imports.clone().into_imports().count(),
             Payload::FunctionSection(functions) => {
                 let types = functions.clone().into_iter().map(Result::unwrap);
-                start = types.enumerate().find(|(_, ty)| plain_types[*ty as usize]).map(|(index, _)| index);
+                start = types.enumerate().find(|(_, ty)| plain_types[*ty as usize]).map(|(index, _)| imported + index);
             }
             Payload::MemorySection(memories) => memory = memories.count() > 0,
             _ => {}
@@ -117,7 +136,15 @@ async fn whatever_a_random_module_does_ends_within_its_limits() {
                 let how = ended(&report);
                 assert!(!how.contains("sandbox_"), "{about}");
                 if let Outcome::Failed(failure) = &report.outcome {
-                    let known = [Kind::Trap, Kind::OutOfFuel, Kind::Deadline, Kind::MemoryLimit];
+                    let known = [
+                        Kind::Trap,
+                        Kind::OutOfFuel,
+                        Kind::Deadline,
+                        Kind::MemoryLimit,
+                        Kind::Returned,
+                        Kind::Refused,
+                        Kind::OutputLimit,
+                    ];
                     assert!(known.contains(&failure.kind), "{about}");
                 }
                 how
