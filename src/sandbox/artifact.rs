@@ -2,13 +2,14 @@
 //!
 //! **Invariant:** no byte is mapped as code that this installation's own compiler did not write.
 //!
-//! A file is the artifact and after it 32 bytes: its keyed hash, together with what it is the artifact of. It is written
+//! A file is the artifact and after it 32 bytes: a keyed hash of it, together with what it is the artifact of. It is written
 //! beside its place and renamed into it, so that it is never half there and never changes while it is mapped.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Write};
+use std::num::NonZero;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -21,6 +22,15 @@ use crate::model::{Contract, Digest, EngineClass};
 
 /// Length of the key and of the tag.
 const TAG_BYTES: u64 = 32;
+
+/// What one thread hashes at a time. Most artifacts are smaller, and take one thread.
+const SEGMENT_BYTES: u64 = 4 << 20;
+
+/// Threads that hash an artifact together.
+const THREADS_MAX: usize = 4;
+
+/// Read at once: it stays in a core's own cache.
+const READ_BYTES: usize = 128 << 10;
 
 /// The directory of artifacts of one version of the engine.
 #[derive(Debug)]
@@ -82,26 +92,67 @@ impl Artifacts {
     }
 
     fn write(&self, build: &Build, artifact: &[u8]) -> io::Result<()> {
-        let mut hasher = self.hasher(build);
-        hasher.update(artifact);
         // Temporary files are made with mode 0600.
         let mut file = tempfile::NamedTempFile::new_in(&self.dir)?;
         file.write_all(artifact)?;
-        file.write_all(hasher.finalize().as_bytes())?;
+        let tag = self.tag(build, file.as_file(), artifact.len() as u64)?;
+        file.write_all(tag.as_bytes())?;
         file.persist(self.path(build)).map(drop).map_err(|error| error.error)
     }
 
     /// The file's size if its tag is that of its content; the file is read once, through the descriptor that is mapped.
-    fn authentic_size(&self, mut file: &File, build: &Build) -> io::Result<Option<u64>> {
+    fn authentic_size(&self, file: &File, build: &Build) -> io::Result<Option<u64>> {
         let size = file.metadata()?.len();
         let Some(artifact_bytes) = size.checked_sub(TAG_BYTES) else { return Ok(None) };
-        let mut hasher = self.hasher(build);
-        hasher.update_reader(file.take(artifact_bytes))?;
-        let mut tag = [0; 32];
-        file.seek(SeekFrom::Start(artifact_bytes))?;
-        file.read_exact(&mut tag)?;
+        let mut found = [0; 32];
+        file.read_exact_at(&mut found, artifact_bytes)?;
         // The comparison of two hashes takes the same time for all of them.
-        Ok((hasher.finalize() == blake3::Hash::from_bytes(tag)).then_some(size))
+        Ok((self.tag(build, file, artifact_bytes)? == blake3::Hash::from_bytes(found)).then_some(size))
+    }
+
+    /// The tag of the artifact that a file begins with: the keyed hash of those of its segments, which all cores make together. For
+    /// a large artifact that is most of the time of loading it.
+    fn tag(&self, build: &Build, file: &File, artifact_bytes: u64) -> io::Result<blake3::Hash> {
+        let segments = artifact_bytes.div_ceil(SEGMENT_BYTES);
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX) as u64;
+        let threads = threads.min(segments).max(1);
+        let part = |first| -> io::Result<Vec<(u64, blake3::Hash)>> {
+            let mine = (first..segments).step_by(usize::try_from(threads).unwrap_or(1));
+            mine.map(|index| Ok((index, self.segment(file, artifact_bytes, index)?))).collect()
+        };
+        let mut hashes = std::thread::scope(|scope| {
+            let others: Vec<_> = (1..threads).map(|first| scope.spawn(move || part(first))).collect();
+            let mut hashes = part(0)?;
+            for other in others {
+                hashes.extend(other.join().map_err(|_| io::Error::other("a thread that hashes ended early"))??);
+            }
+            Ok::<_, io::Error>(hashes)
+        })?;
+        hashes.sort_by_key(|(index, _)| *index);
+        let mut hasher = self.hasher(build);
+        hasher.update(&artifact_bytes.to_le_bytes());
+        for (_, hash) in hashes {
+            hasher.update(hash.as_bytes());
+        }
+        Ok(hasher.finalize())
+    }
+
+    /// The keyed hash of one segment, and of its place.
+    fn segment(&self, file: &File, artifact_bytes: u64, index: u64) -> io::Result<blake3::Hash> {
+        let mut hasher = blake3::Hasher::new_keyed(&self.key);
+        // No digest begins so: a segment's hash is never a tag.
+        hasher.update(b"segment\0").update(&index.to_le_bytes());
+        let mut at = index.saturating_mul(SEGMENT_BYTES);
+        let end = at.saturating_add(SEGMENT_BYTES).min(artifact_bytes);
+        let mut bytes = vec![0; READ_BYTES];
+        while at < end {
+            let most = usize::try_from(end - at).unwrap_or(READ_BYTES).min(READ_BYTES);
+            let bytes = bytes.get_mut(..most).unwrap_or_default();
+            file.read_exact_at(bytes, at)?;
+            hasher.update(bytes);
+            at += bytes.len() as u64;
+        }
+        Ok(hasher.finalize())
     }
 
     fn hasher(&self, build: &Build) -> blake3::Hasher {
@@ -214,3 +265,53 @@ fn refused(error: wasmtime::Error) -> Error {
 
 /// The engine has no type for what is too large for its pool: the corpus of hostile modules pins its words.
 const EXCEEDS: &str = "exceeds the";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Metering;
+
+    #[test]
+    fn no_byte_of_a_large_artifact_can_be_changed_moved_added_or_taken_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(dir.path(), "version", u64::MAX).unwrap();
+        let build = Build { digest: Digest::of(b"module"), contract: Contract::Command, class: EngineClass::default() };
+        let segment = usize::try_from(SEGMENT_BYTES).unwrap();
+        let artifact: Vec<u8> = (0..segment * 5 / 2).map(|at| (at / 1_000) as u8).collect();
+        artifacts.write(&build, &artifact).unwrap();
+        let path = artifacts.path(&build);
+        let is_authentic = |build: &Build| artifacts.authentic_size(&File::open(&path).unwrap(), build).unwrap();
+        let whole = fs::read(&path).unwrap();
+        assert_eq!(is_authentic(&build), Some(whole.len() as u64));
+        for at in [0, segment - 1, segment, 2 * segment, artifact.len() - 1, artifact.len(), whole.len() - 1] {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&path, changed).unwrap();
+            assert_eq!(is_authentic(&build), None, "byte {at}");
+        }
+        let (first, rest) = whole.split_at(segment);
+        let (second, rest) = rest.split_at(segment);
+        for (what, bytes) in [
+            ("two segments in each other's place", [second, first, rest].concat()),
+            ("one segment twice", [first, first, rest].concat()),
+            ("a segment less", [first, rest].concat()),
+            ("a byte more", [first, second, &[0], rest].concat()),
+            ("a byte less", [&first[1..], second, rest].concat()),
+            ("nothing but a tag", rest[rest.len() - 32..].to_vec()),
+            ("less than a tag", vec![0; 31]),
+        ] {
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(is_authentic(&build), None, "{what}");
+        }
+        fs::write(&path, &whole).unwrap();
+        for other in [
+            Build { digest: Digest::of(b"another"), ..build },
+            Build { contract: Contract::Typed, ..build },
+            Build { class: Metering::Deadline.into(), ..build },
+            Build { class: EngineClass { exceptions: true, ..build.class }, ..build },
+        ] {
+            assert_eq!(is_authentic(&other), None, "{other:?}");
+        }
+        assert_eq!(is_authentic(&build), Some(whole.len() as u64));
+    }
+}
