@@ -57,6 +57,11 @@ fn a_report_is_published_or_held_back() {
 }
 
 #[test]
+fn scripts_in_three_languages_make_one_flow() {
+    check("stations", "", "", "");
+}
+
+#[test]
 fn what_is_on_the_card_decides_the_flow() {
     check("photos", "", "", "");
 }

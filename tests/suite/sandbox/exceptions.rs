@@ -71,7 +71,7 @@ async fn what_is_thrown_is_part_of_the_memory() {
     let rig = with_exceptions(Metering::Fuel);
     let few = rig.report(&catching(10), limits(1 << 20)).await;
     let many = rig.report(&catching(10_000), limits(1 << 20)).await;
-    assert_eq!((output(&few), output(&many)), ("7".into(), "7".into()));
+    assert_eq!((output(&few), output(&many)), ("7", "7"));
     assert!(many.memory_peak_bytes > few.memory_peak_bytes, "{many:?}");
     println!("an exception takes {} bytes", (many.memory_peak_bytes - few.memory_peak_bytes) / 10_000);
     let report = rig.report(&catching(10_000_000), limits(1 << 20)).await;
