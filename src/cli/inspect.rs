@@ -147,7 +147,8 @@ fn print_json(examined: &Examined, run: Option<&Report>) -> Result<(), Fault> {
     let Examined { upload, imports, functions, memory_min_bytes, module } = examined;
     let mut found = json!({
         "contract": upload.contract, "tasks": upload.tasks, "imports": imports, "grants": grants(imports),
-        "refinements": of_imports(imports, &REFINEMENTS), "exceptions": upload.manifest.exceptions, "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
+        "refinements": of_imports(imports, &REFINEMENTS), "exceptions": upload.manifest.exceptions,
+        "size": upload.bytes.len(), "functions": functions, "memory_min_bytes": memory_min_bytes,
         "metering": upload.manifest.metering, "digest": Digest::of(&upload.bytes), "source_digest": upload.source_digest,
     });
     if let (Some(object), Some(compilation)) = (found.as_object_mut(), module.compilation()) {

@@ -39,7 +39,8 @@ pub(super) struct Loaded {
 const WITHOUT_FUEL: &str =
     "this host runs no module without fuel: push it without `metering = \"deadline\"`, or ask its operator";
 
-const EXCEPTIONS: &str = "this host runs no module that uses exceptions of Wasm: its operator may allow it (`exceptions = true` in the file of --allow)";
+const EXCEPTIONS: &str = "this host runs no module that uses exceptions of Wasm: its operator may allow it \
+    (`exceptions = true` in the file of --allow)";
 
 /// A record and its place in the stream: the greatest is the latest.
 #[derive(Clone)]

@@ -189,7 +189,8 @@ const REFUSED_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(255);
 /// Loads at the same time, besides one for each thread: they wait for a disk.
 const BLOCKING_THREADS: usize = 4;
 
-/// Checks that the bytes are those of the digest and a module for engines of that class; a core module with a component type becomes a component.
+/// Checks that the bytes are those of the digest and a module for engines of that class; a core module with a component type
+/// becomes a component.
 fn checked(digest: &Digest, class: EngineClass, bytes: &Bytes) -> Result<(Contract, Bytes), Error> {
     let found = Digest::of(bytes);
     if found != *digest {
