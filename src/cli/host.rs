@@ -22,6 +22,7 @@ use crate::model::name::NAME_LEN_MAX;
 use crate::model::signature::parse_label;
 use crate::model::time::{format_duration, parse_duration};
 use crate::model::{HostId, Queue, Tenant};
+use crate::sandbox::SLOTS_MAX;
 use crate::schedule::mover::Mover;
 use crate::store::secrets;
 use crate::telemetry::Metrics;
@@ -61,7 +62,7 @@ pub(super) struct Serve {
     labels: Vec<(String, String)>,
 
     /// Tasks at a time; eight for each core where it is not given.
-    #[arg(long)]
+    #[arg(long, value_parser = slots)]
     concurrency: Option<usize>,
 
     /// How long a task belongs to a host that is not heard of.
@@ -148,10 +149,7 @@ impl Serve {
         metrics: &Metrics,
         place: usize,
     ) -> Result<Host, Fault> {
-        let slots = self.concurrency.unwrap_or(sandbox::cores() * SLOTS_PER_CORE);
-        if slots == 0 || slots > 10_000 {
-            return Err(Fault::usage("--concurrency takes a number from 1 to 10000"));
-        }
+        let slots = self.concurrency.unwrap_or_else(|| (sandbox::cores() * SLOTS_PER_CORE).min(SLOTS_MAX as usize));
         if self.lease < LEASE_MIN {
             return Err(Fault::usage(format!("--lease takes at least {}", format_duration(LEASE_MIN))));
         }
@@ -192,6 +190,12 @@ impl Serve {
         let labels = self.labels.iter().map(|(key, value)| format!(" {key}={value}"));
         std::iter::once("lovage host".to_owned()).chain(labels).collect()
     }
+}
+
+/// How many tasks run at a time.
+fn slots(text: &str) -> Result<usize, String> {
+    let slots = text.parse().ok().filter(|slots| (1..=SLOTS_MAX as usize).contains(slots));
+    slots.ok_or_else(|| format!("a number from 1 to {SLOTS_MAX}; several hosts on one machine run more"))
 }
 
 /// A queue, and how many parts of the slots it has.

@@ -11,7 +11,7 @@ use crate::broker::memory::Memory;
 use crate::broker::{Clock as _, Settings, SystemClock};
 use crate::host;
 use crate::model::Tenant;
-use crate::sandbox::{Compiler, Config, Resources, Sandbox};
+use crate::sandbox::{Compiler, Config, Error, Resources, Sandbox};
 
 /// Where compiled modules are kept. One folder for `module push` and a host of the same machine compiles once.
 #[derive(Args, Clone)]
@@ -51,7 +51,11 @@ pub(super) fn open_trusting(slots: usize, cache: &Cache, authorities: Option<Pat
     let slots = u32::try_from(slots).map_err(|_| Fault::usage("--concurrency is too large"))?;
     let mut config = Config::new(slots, cores(), cache.dir(), Compiler::new(program));
     config.http.authorities = authorities;
-    Ok(Sandbox::new(config)?)
+    Sandbox::new(config).map_err(|error| match error {
+        Error::Engine { .. } => Fault::from(error)
+            .hint("fewer slots, with --concurrency: each takes 16 GiB of the addresses of this process, for each kind of engine"),
+        Error::Rejected(_) | Error::Io { .. } | Error::Stopped => Fault::from(error),
+    })
 }
 
 /// Cores that this process may use.

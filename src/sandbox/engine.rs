@@ -111,6 +111,9 @@ pub(super) fn running(config: &Config, class: EngineClass) -> Result<Engine, Err
     Engine::new(&settings).map_err(Error::engine("set up the sandbox's engine"))
 }
 
+/// The most slots of a sandbox: so many have room for the pools of all classes in what a process may address.
+pub const SLOTS_MAX: u32 = 1_600;
+
 fn pool(config: &Config, class: EngineClass) -> PoolingAllocationConfig {
     let slots = config.slots.max(1);
     let memory_bytes_max = usize::try_from(config.memory_bytes_max.min(MEMORY_RESERVATION)).unwrap_or(usize::MAX);
@@ -169,6 +172,17 @@ impl Hasher for Stable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pools_of_all_classes_have_room_beside_each_other() {
+        let memory = MEMORY_RESERVATION + MEMORY_GUARD;
+        let heaps = |class: EngineClass| u64::from(class.exceptions);
+        let memories = EngineClass::ALL.map(|class| u64::from(MEMORIES_PER_COMPONENT) + heaps(class));
+        let bytes = u64::from(SLOTS_MAX) * memories.iter().sum::<u64>() * memory;
+        // 128 TiB are addressable on most systems; the process itself needs little of it.
+        assert!(bytes < 120 << 40, "{} TiB", bytes >> 40);
+        assert!(bytes > 100 << 40, "more would have room");
+    }
 
     #[test]
     fn the_parser_and_the_engine_accept_the_same_wasm() {

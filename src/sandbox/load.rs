@@ -47,6 +47,9 @@ pub(super) struct Inner {
 impl Inner {
     pub(super) fn new(config: Config) -> Result<Self, Error> {
         let threads = config.threads.max(1);
+        let machines = Machines::new(&config)?;
+        let artifacts = Artifacts::open(&config.cache_dir, &engine::compatibility()?, config.cache_bytes_max)?;
+        // After all that may fail: one that is dropped in a task of the caller's would panic.
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .max_blocking_threads(threads.saturating_add(BLOCKING_THREADS).saturating_add(LOOKUPS_MAX as usize))
@@ -55,8 +58,8 @@ impl Inner {
             .build()
             .map_err(Error::io("start the guests' threads"))?;
         Ok(Self {
-            machines: Machines::new(&config)?,
-            artifacts: Artifacts::open(&config.cache_dir, &engine::compatibility()?, config.cache_bytes_max)?,
+            machines,
+            artifacts,
             hot: Mutex::new(Hot::new(config.hot_modules_max, config.hot_bytes_max)),
             slots: Slots::new(config.slots.max(1) as usize, config.tenant_slots_max.map(|share| share as usize)),
             compilers: Compilers::new(threads),

@@ -59,6 +59,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use compile::{Compilation, compile_child};
 pub use config::{Compiler, Config};
+pub use engine::SLOTS_MAX;
 pub use error::Error;
 pub use http::{HttpConfig, HttpLimits, Resolve, SystemResolver};
 pub use inspect::{Inspection, MODULE_BYTES_MAX, inspect};

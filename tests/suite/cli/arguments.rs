@@ -30,6 +30,8 @@ fn options_that_are_none_are_refused() {
     refused(&["call", "hello/add", "--attempt-timeout", "soon"], &["--attempt-timeout"]);
     refused(&["call", "hello/add", "--label", "novalue"], &["--label"]);
     refused(&["host", "--lease", "forever"], &["--lease"]);
+    refused(&["host", "--concurrency", "0"], &["--concurrency", "a number from 1 to 1600"]);
+    refused(&["host", "--concurrency", "5000"], &["several hosts on one machine run more"]);
     refused(&["host", "--label", "a,b=c"], &["--label"]);
     refused(&["fly"], &["fly"]);
 }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use lovage::model::{Contract, Digest};
-use lovage::sandbox::Sandbox;
+use lovage::sandbox::{Config, Error, Sandbox};
+use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use super::{Call, Rig, config, guests, output};
@@ -75,6 +76,18 @@ async fn an_artifact_is_that_of_one_module_and_contract() {
     let sandbox = Sandbox::new(config(&rig.dir)).unwrap();
     assert!(sandbox.loaded(&Digest::of(&two), Contract::Command).await.unwrap().is_none(), "another module's");
     assert!(sandbox.loaded(&Digest::of(&one), Contract::Task).await.unwrap().is_none(), "another contract's");
+}
+
+#[tokio::test]
+async fn a_sandbox_that_cannot_be_made_says_why() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let nowhere = Sandbox::new(Config { cache_dir: file.join("cache"), ..config(&dir) }).unwrap_err();
+    assert!(matches!(nowhere, Error::Io { doing: "make the artifact cache", .. }), "{nowhere}");
+    let too_many = Sandbox::new(Config { slots: 50_000, ..config(&dir) }).unwrap_err();
+    assert!(matches!(too_many, Error::Engine { .. }), "{too_many}");
+    Sandbox::new(config(&dir)).unwrap();
 }
 
 #[tokio::test]
