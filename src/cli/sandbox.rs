@@ -53,8 +53,12 @@ pub(super) fn open_trusting(slots: usize, cache: &Cache, authorities: Option<Pat
     config.http.authorities = authorities;
     Sandbox::new(config).map_err(|error| match error {
         Error::Engine { .. } => Fault::from(error)
-            .hint("fewer slots, with --concurrency: each takes 16 GiB of the addresses of this process, for each kind of engine"),
-        Error::Rejected(_) | Error::Io { .. } | Error::Stopped => Fault::from(error),
+            .hint("have fewer slots, with --concurrency: each takes 16 GiB of the addresses of this process"),
+        Error::Io { .. } => {
+            let folder = cache.dir();
+            Fault::from(error).hint(format!("choose another folder than {} with --cache", folder.display()))
+        }
+        Error::Rejected(_) | Error::Stopped => Fault::from(error),
     })
 }
 

@@ -23,6 +23,15 @@ fn photo() -> String {
 }
 
 #[test]
+fn a_cache_that_cannot_be_made_is_named() {
+    let cli = Cli { nats: "nats://127.0.0.1:1".to_owned() };
+    let module = guests::built("hello");
+    let exec = ["exec", module.to_str().unwrap(), "[1, 2]", "--task", "add", "--cache", "/proc/nothing"];
+    cli.run(&exec)
+        .fails(3, &["failed to make the artifact cache", "choose another folder than /proc/nothing with --cache"]);
+}
+
+#[test]
 fn hello_adds_and_greets() {
     assert_eq!(exec("hello", &json!([2, 3]), &["--task", "add"]).output(), "5");
     assert_eq!(exec("hello", &json!("Wasm"), &["--task", "greet"]).output(), "\"Hello, Wasm!\"");
